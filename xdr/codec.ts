@@ -1,0 +1,202 @@
+/**
+ * Codec<T>: how one type of value lies on the wire, as a value of its own; the primitives
+ * of RFC 4506; and the two functions that run a codec over a whole message. Codecs made of
+ * codecs are in compound.ts.
+ */
+
+import { XdrError } from './errors.js';
+import { XdrReader, type XdrReaderOptions } from './reader.js';
+import type { Shape } from './shape.js';
+import { MAX_LENGTH, XdrWriter, type XdrWriterOptions } from './writer.js';
+
+/**
+ * One XDR type. Hand-written, generated and made at run time, all are this.
+ * `encode` and `decode` throw {@link XdrError}.
+ */
+export interface Codec<T> {
+  /** The least bytes any value takes on the wire: what a count of elements is checked against. */
+  readonly minBytes: number;
+  encode(writer: XdrWriter, value: T): void;
+  decode(reader: XdrReader): T;
+  /** What the type is made of, for those that walk it (JSON, printing). Generated codecs have none. */
+  readonly shape?: Shape;
+}
+
+/** The value type of a codec: `Infer<typeof point>`. */
+export type Infer<C> = C extends Codec<infer T> ? T : never;
+
+/** A codec from its two functions, as generated code makes them. */
+export function codec<T>(
+  minBytes: number,
+  encode: (writer: XdrWriter, value: T) => void,
+  decode: (reader: XdrReader) => T,
+): Codec<T> {
+  return { minBytes, encode, decode };
+}
+
+let shared: XdrWriter | undefined = new XdrWriter();
+
+/**
+ * The XDR of `value`, a multiple of 4 bytes (RFC 4506 section 3).
+ * Throws {@link XdrError} with the path of the field that does not fit.
+ */
+export function encode<T>(type: Codec<T>, value: T, options?: XdrWriterOptions): Uint8Array<ArrayBuffer> {
+  // The shared arena is out while in use: a getter of the value may encode something itself.
+  const writer = options === undefined ? (shared ?? new XdrWriter()) : new XdrWriter(options);
+  if (writer === shared) shared = undefined;
+  try {
+    writer.reset();
+    type.encode(writer, value);
+    return writer.take();
+  } catch (error) {
+    throw withPath(error, type, value);
+  } finally {
+    if (options === undefined) shared = writer;
+  }
+}
+
+/** The value in `bytes`, which must hold it and nothing more (else `XDR_TRAILING`). Throws {@link XdrError}. */
+export function decode<T>(type: Codec<T>, bytes: Uint8Array, options?: XdrReaderOptions): T {
+  const reader = new XdrReader(bytes, options);
+  const value = type.decode(reader);
+  reader.finish();
+  return value;
+}
+
+/**
+ * The same error with the path of the offending field. Encoding is straight-line code that
+ * keeps no path; so the failed value is encoded once more through a proxy that remembers
+ * what was read last. Errors are rare, and this costs the good case nothing.
+ */
+export function withPath<T>(error: unknown, type: Codec<T>, value: T): unknown {
+  if (!(error instanceof XdrError)) return error;
+  let path = '';
+  const watch = (target: object, base: string): object =>
+    new Proxy(target, {
+      get(object, key, receiver): unknown {
+        const member: unknown = Reflect.get(object, key, receiver);
+        if (typeof key === 'symbol' || (Array.isArray(object) && !/^\d+$/.test(key))) return member;
+        const here = Array.isArray(object) ? `${base}[${key}]` : base === '' ? key : `${base}.${key}`;
+        path = here;
+        const isPlain =
+          typeof member === 'object' &&
+          member !== null &&
+          !ArrayBuffer.isView(member) &&
+          !Object.isFrozen(member);
+        return isPlain ? watch(member, here) : member;
+      },
+    });
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return error;
+  try {
+    type.encode(new XdrWriter(), watch(value, '') as T);
+  } catch {
+    // The same failure as before, now with the path known.
+  }
+  return new XdrError(error.code, error.reason, {
+    ...(error.offset === undefined ? {} : { offset: error.offset }),
+    path: path + (error.path.startsWith('[') && !path.endsWith(error.path) ? error.path : ''),
+    cause: error,
+  });
+}
+
+/** int: a number, -2^31 to 2^31-1 (RFC 4506 section 4.1). */
+export const int: Codec<number> = {
+  minBytes: 4,
+  encode: (w, v) => w.int32(v),
+  decode: (r) => r.int32(),
+  shape: { kind: 'int' },
+};
+
+/** unsigned int: a number, 0 to 2^32-1 (RFC 4506 section 4.2). */
+export const uint: Codec<number> = {
+  minBytes: 4,
+  encode: (w, v) => w.uint32(v),
+  decode: (r) => r.uint32(),
+  shape: { kind: 'uint' },
+};
+
+/** hyper: a bigint, -2^63 to 2^63-1 (RFC 4506 section 4.5). */
+export const hyper: Codec<bigint> = {
+  minBytes: 8,
+  encode: (w, v) => w.int64(v),
+  decode: (r) => r.int64(),
+  shape: { kind: 'hyper' },
+};
+
+/** unsigned hyper: a bigint, 0 to 2^64-1 (RFC 4506 section 4.5). */
+export const uhyper: Codec<bigint> = {
+  minBytes: 8,
+  encode: (w, v) => w.uint64(v),
+  decode: (r) => r.uint64(),
+  shape: { kind: 'uhyper' },
+};
+
+/** float: a number, rounded to single precision (RFC 4506 section 4.6). */
+export const float: Codec<number> = {
+  minBytes: 4,
+  encode: (w, v) => w.float32(v),
+  decode: (r) => r.float32(),
+  shape: { kind: 'float' },
+};
+
+/** double: a number (RFC 4506 section 4.7). */
+export const double: Codec<number> = {
+  minBytes: 8,
+  encode: (w, v) => w.float64(v),
+  decode: (r) => r.float64(),
+  shape: { kind: 'double' },
+};
+
+/** quadruple: its 16 bytes as they are, since no JavaScript number can hold one (RFC 4506 section 4.8). */
+export const quadruple: Codec<Uint8Array> = {
+  minBytes: 16,
+  encode: (w, v) => w.fixedOpaque(v, 16),
+  decode: (r) => r.fixedOpaque(16),
+  shape: { kind: 'quadruple' },
+};
+
+/** bool: 0 or 1 on the wire and nothing else (RFC 4506 section 4.4). */
+export const bool: Codec<boolean> = {
+  minBytes: 4,
+  encode: (w, v) => w.bool(v),
+  decode: (r) => r.bool(),
+  shape: { kind: 'bool' },
+};
+
+/** void: no bytes (RFC 4506 section 4.16). */
+export const nothing: Codec<void> = {
+  minBytes: 0,
+  encode: () => undefined,
+  decode: () => undefined,
+  shape: { kind: 'void' },
+};
+
+/** Variable-length opaque of at most `max` bytes (RFC 4506 section 4.10). */
+export function opaque(max: number = MAX_LENGTH): Codec<Uint8Array> {
+  return {
+    minBytes: 4,
+    encode: (w, v) => w.opaque(v, max),
+    decode: (r) => r.opaque(max),
+    shape: { kind: 'opaque', max },
+  };
+}
+
+/** Fixed-length opaque of exactly `size` bytes (RFC 4506 section 4.9). */
+export function fixedOpaque(size: number): Codec<Uint8Array> {
+  return {
+    minBytes: size,
+    encode: (w, v) => w.fixedOpaque(v, size),
+    decode: (r) => r.fixedOpaque(size),
+    shape: { kind: 'fixedOpaque', size },
+  };
+}
+
+/** string of at most `max` bytes of UTF-8 (RFC 4506 section 4.11). */
+export function string(max: number = MAX_LENGTH): Codec<string> {
+  return {
+    minBytes: 4,
+    encode: (w, v) => w.string(v, max),
+    decode: (r) => r.string(max),
+    shape: { kind: 'string', max },
+  };
+}

@@ -1,0 +1,215 @@
+/**
+ * Codecs built from codecs: enum, array, list, optional, struct, union and lazy.
+ * Generated code does not use them; it is straight lines on writer and reader, and must
+ * agree with these byte for byte.
+ */
+
+import type { Codec, Infer } from './codec.js';
+import type { XdrReader } from './reader.js';
+import type { Arm, Field, Named } from './shape.js';
+import { MAX_LENGTH, type XdrWriter } from './writer.js';
+
+/** enum (RFC 4506 section 4.3): members only, on both ways. `members` maps names to values. */
+export function enumeration<const M extends Readonly<Record<string, number>>>(
+  members: M,
+  named: Named = {},
+): Codec<M[keyof M]> {
+  const values = new Set<number>(Object.values(members));
+  const name = named.name ?? '(unnamed)';
+  return {
+    minBytes: 4,
+    encode(writer, value) {
+      if (!values.has(value as number)) writer.badEnum(name, value);
+      writer.int32(value as number);
+    },
+    decode(reader) {
+      const value = reader.int32();
+      if (!values.has(value)) reader.badEnum(name, value);
+      return value as M[keyof M];
+    },
+    shape: { ...named, kind: 'enum', members },
+  };
+}
+
+/** Variable-length array of at most `max` elements (RFC 4506 section 4.13). */
+export function array<T>(element: Codec<T>, max: number = MAX_LENGTH): Codec<T[]> {
+  return {
+    minBytes: 4,
+    encode(writer, value) {
+      writer.count(value.length, max);
+      for (const item of value) element.encode(writer, item);
+    },
+    decode(reader) {
+      const count = reader.count(max, element.minBytes);
+      const items: T[] = [];
+      for (let i = 0; i < count; i++) items.push(element.decode(reader));
+      return items;
+    },
+    shape: { kind: 'array', element: element as Codec<unknown>, max },
+  };
+}
+
+/** Fixed-length array of exactly `size` elements (RFC 4506 section 4.12). */
+export function fixedArray<T>(element: Codec<T>, size: number): Codec<T[]> {
+  return {
+    minBytes: size * element.minBytes,
+    encode(writer, value) {
+      writer.fixedCount(value.length, size);
+      for (const item of value) element.encode(writer, item);
+    },
+    decode(reader) {
+      const items: T[] = [];
+      for (let i = 0; i < size; i++) items.push(element.decode(reader));
+      return items;
+    },
+    shape: { kind: 'fixedArray', element: element as Codec<unknown>, size },
+  };
+}
+
+/** optional-data (RFC 4506 section 4.19): the value or null. */
+export function optional<T>(element: Codec<T>): Codec<T | null> {
+  return {
+    minBytes: 4,
+    encode(writer, value) {
+      writer.bool(value !== null);
+      if (value !== null) element.encode(writer, value);
+    },
+    decode: (reader) => (reader.bool() ? element.decode(reader) : null),
+    shape: { kind: 'optional', element: element as Codec<unknown> },
+  };
+}
+
+/**
+ * Linked list (RFC 4506 section 4.19, the "stringlist" example): before each node a true, a
+ * false at the end; an array here. Written and read by a loop, so that a list of a million
+ * nodes does not touch the stack.
+ */
+export function list<T>(element: Codec<T>): Codec<T[]> {
+  return {
+    minBytes: 4,
+    encode(writer, value) {
+      for (const item of value) {
+        writer.bool(true);
+        element.encode(writer, item);
+      }
+      writer.bool(false);
+    },
+    decode(reader) {
+      const items: T[] = [];
+      while (reader.more()) items.push(element.decode(reader));
+      return items;
+    },
+    shape: { kind: 'list', element: element as Codec<unknown>, minLength: 0 },
+  };
+}
+
+/** A linked list by its first node rather than by a pointer to it: never empty. */
+export function nonEmptyList<T>(element: Codec<T>): Codec<[T, ...T[]]> {
+  return {
+    minBytes: element.minBytes + 4,
+    encode(writer, value) {
+      // XDR_RANGE where the array is empty: the wire has no way to say so.
+      if (value.length === 0) writer.fixedCount(0, 1);
+      value.forEach((item, i) => {
+        if (i > 0) writer.bool(true);
+        element.encode(writer, item);
+      });
+      writer.bool(false);
+    },
+    decode(reader) {
+      const items: [T, ...T[]] = [element.decode(reader)];
+      while (reader.more()) items.push(element.decode(reader));
+      return items;
+    },
+    shape: { kind: 'list', element: element as Codec<unknown>, minLength: 1 },
+  };
+}
+
+type Members = Readonly<Record<string, Codec<unknown>>>;
+/** The object type that a record of codecs describes. */
+export type StructValue<F extends Members> = { [K in keyof F]: Infer<F[K]> };
+
+/** struct (RFC 4506 section 4.14): the members in the order of `members`. */
+export function struct<F extends Members>(members: F, named: Named = {}): Codec<StructValue<F>> {
+  const fields = Object.entries(members).map(([name, type]): Field => ({ name, type }));
+  return structOf(fields, named) as Codec<StructValue<F>>;
+}
+
+/** struct from a list of fields, where their names are known only at run time. */
+export function structOf(fields: readonly Field[], named: Named = {}): Codec<Record<string, unknown>> {
+  return {
+    minBytes: fields.reduce((sum, field) => sum + field.type.minBytes, 0),
+    encode(writer, value) {
+      for (const { name, type } of fields) type.encode(writer, value[name]);
+    },
+    decode(reader) {
+      const value: Record<string, unknown> = {};
+      for (const { name, type } of fields) value[name] = type.decode(reader);
+      return value;
+    },
+    shape: { ...named, kind: 'struct', fields },
+  };
+}
+
+/**
+ * Discriminated union (RFC 4506 section 4.15). The value is one object with the discriminant
+ * under its own name and the arm's value under the arm's: `{ status: 0, data: 'x' }`.
+ */
+export function unionOf(
+  discriminant: Field,
+  arms: readonly Arm[],
+  otherwise: Field | null | undefined,
+  named: Named = {},
+): Codec<Record<string, unknown>> {
+  const table = new Map<unknown, Field | null>();
+  for (const { cases, field } of arms) for (const value of cases) table.set(value, field);
+  const armOf = (value: unknown): Field | null | undefined => {
+    const arm = table.get(value);
+    return arm === undefined ? otherwise : arm;
+  };
+  const least = [...table.values(), ...(otherwise === undefined ? [] : [otherwise])].map(
+    (field) => field?.type.minBytes ?? 0,
+  );
+  const name = named.name ?? '(unnamed)';
+  return {
+    minBytes: discriminant.type.minBytes + (least.length === 0 ? 0 : Math.min(...least)),
+    encode(writer: XdrWriter, value) {
+      const which = value[discriminant.name];
+      const arm = armOf(which);
+      if (arm === undefined) writer.badUnion(name, which);
+      discriminant.type.encode(writer, which);
+      if (arm !== null) arm.type.encode(writer, value[arm.name]);
+    },
+    decode(reader: XdrReader) {
+      const which = discriminant.type.decode(reader) as number | bigint | boolean;
+      const arm = armOf(which);
+      if (arm === undefined) reader.badUnion(name, which);
+      const value: Record<string, unknown> = { [discriminant.name]: which };
+      if (arm !== null) value[arm.name] = arm.type.decode(reader);
+      return value;
+    },
+    shape: { ...named, kind: 'union', discriminant, arms, otherwise },
+  };
+}
+
+/**
+ * A codec that is looked up when first used: the way a type refers to itself. Each pass
+ * through it counts as one level of depth.
+ */
+export function lazy<T>(target: () => Codec<T>, minBytes = 0): Codec<T> {
+  return {
+    minBytes,
+    encode(writer, value) {
+      writer.enter();
+      target().encode(writer, value);
+      writer.leave();
+    },
+    decode(reader) {
+      reader.enter();
+      const value = target().decode(reader);
+      reader.leave();
+      return value;
+    },
+    shape: { kind: 'lazy', target: target as () => Codec<unknown> },
+  };
+}

@@ -1,0 +1,45 @@
+/** XDR, the external data representation of RFC 4506. The only door of this folder. */
+
+export {
+  bool,
+  type Codec,
+  codec,
+  decode,
+  double,
+  encode,
+  fixedOpaque,
+  float,
+  hyper,
+  type Infer,
+  int,
+  nothing,
+  opaque,
+  quadruple,
+  string,
+  uhyper,
+  uint,
+  withPath,
+} from './codec.js';
+export {
+  array,
+  enumeration,
+  fixedArray,
+  lazy,
+  list,
+  nonEmptyList,
+  optional,
+  type StructValue,
+  struct,
+  structOf,
+  unionOf,
+} from './compound.js';
+export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
+export { DEFAULT_MAX_ELEMENTS, XdrReader, type XdrReaderOptions } from './reader.js';
+export type { Arm, Field, Named, Shape } from './shape.js';
+export {
+  DEFAULT_MAX_DEPTH,
+  DEFAULT_MAX_MESSAGE_BYTES,
+  MAX_LENGTH,
+  XdrWriter,
+  type XdrWriterOptions,
+} from './writer.js';

@@ -1,0 +1,294 @@
+/**
+ * Bounded reader for XDR (RFC 4506). It believes a length only as far as the bytes at
+ * hand can hold it, demands zero padding, and counts depth and elements so that a small
+ * message cannot ask for much memory or stack. It knows nothing of structures.
+ */
+
+import { XdrError } from './errors.js';
+import { DEFAULT_MAX_DEPTH, MAX_LENGTH } from './writer.js';
+
+/** Bounds on what one message may make us build; see {@link XdrReader}. */
+export interface XdrReaderOptions {
+  /** Deepest nesting of a recursive type. Default {@link DEFAULT_MAX_DEPTH}. */
+  readonly maxDepth?: number;
+  /** Most elements of all arrays and linked lists of one message together. Default {@link DEFAULT_MAX_ELEMENTS}. */
+  readonly maxElements?: number;
+}
+
+/** Default for the elements of all arrays and lists in one message. */
+export const DEFAULT_MAX_ELEMENTS = 131_072;
+
+/** Up to here a string is built from char codes; beyond it the decoder's set-up pays off. */
+const SHORT_STRING = 32;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Reads XDR. Positions are kept absolute in the buffer, so many messages of one chunk share one DataView. */
+export class XdrReader {
+  private bytes: Uint8Array;
+  private view: DataView;
+  private start: number;
+  private at: number;
+  private end: number;
+  private depth = 0;
+  private elements = 0;
+  private readonly maxDepth: number;
+  private readonly maxElements: number;
+
+  constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
+    this.bytes = new Uint8Array(bytes.buffer);
+    this.view = new DataView(bytes.buffer);
+    this.start = bytes.byteOffset;
+    this.at = this.start;
+    this.end = this.start + bytes.length;
+    this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
+    this.maxElements = options.maxElements ?? DEFAULT_MAX_ELEMENTS;
+  }
+
+  /** Starts on another message, with the same limits. */
+  reset(bytes: Uint8Array): void {
+    if (bytes.buffer !== this.view.buffer) {
+      this.bytes = new Uint8Array(bytes.buffer);
+      this.view = new DataView(bytes.buffer);
+    }
+    this.start = bytes.byteOffset;
+    this.at = this.start;
+    this.end = this.start + bytes.length;
+    this.depth = 0;
+    this.elements = 0;
+  }
+
+  /** Bytes read so far. */
+  get offset(): number {
+    return this.at - this.start;
+  }
+
+  /** Bytes not read yet. */
+  get remaining(): number {
+    return this.end - this.at;
+  }
+
+  /** int (RFC 4506 section 4.1). */
+  int32(): number {
+    const at = this.at;
+    if (at + 4 > this.end) this.truncated(4);
+    this.at = at + 4;
+    return this.view.getInt32(at);
+  }
+
+  /** unsigned int (RFC 4506 section 4.2). */
+  uint32(): number {
+    const at = this.at;
+    if (at + 4 > this.end) this.truncated(4);
+    this.at = at + 4;
+    return this.view.getUint32(at);
+  }
+
+  /** hyper (RFC 4506 section 4.5). */
+  int64(): bigint {
+    const at = this.at;
+    if (at + 8 > this.end) this.truncated(8);
+    this.at = at + 8;
+    return this.view.getBigInt64(at);
+  }
+
+  /** unsigned hyper (RFC 4506 section 4.5). */
+  uint64(): bigint {
+    const at = this.at;
+    if (at + 8 > this.end) this.truncated(8);
+    this.at = at + 8;
+    return this.view.getBigUint64(at);
+  }
+
+  /** float (RFC 4506 section 4.6). */
+  float32(): number {
+    const at = this.at;
+    if (at + 4 > this.end) this.truncated(4);
+    this.at = at + 4;
+    return this.view.getFloat32(at);
+  }
+
+  /** double (RFC 4506 section 4.7). */
+  float64(): number {
+    const at = this.at;
+    if (at + 8 > this.end) this.truncated(8);
+    this.at = at + 8;
+    return this.view.getFloat64(at);
+  }
+
+  /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`. */
+  bool(): boolean {
+    const value = this.uint32();
+    if (value > 1) this.fail('XDR_BAD_ENUM', `${value} is neither 0 (false) nor 1 (true)`, 4);
+    return value === 1;
+  }
+
+  /** Fixed-length opaque (RFC 4506 section 4.9), as a copy. */
+  fixedOpaque(size: number): Uint8Array<ArrayBuffer> {
+    const at = this.at;
+    this.skip(size);
+    return this.bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+  }
+
+  /** Variable-length opaque (RFC 4506 section 4.10), as a copy. */
+  opaque(max: number = MAX_LENGTH): Uint8Array<ArrayBuffer> {
+    const size = this.size(max);
+    const at = this.at;
+    this.skip(size);
+    return this.bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+  }
+
+  /** string (RFC 4506 section 4.11): UTF-8, anything else is `XDR_RANGE`; `max` counts bytes. */
+  string(max: number = MAX_LENGTH): string {
+    const size = this.size(max);
+    const at = this.at;
+    this.skip(size);
+    if (size <= SHORT_STRING) {
+      const text = ascii(this.bytes, at, size);
+      if (text !== undefined) return text;
+    }
+    try {
+      return utf8.decode(this.bytes.subarray(at, at + size));
+    } catch (cause) {
+      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at - this.start, cause });
+    }
+  }
+
+  /**
+   * The length of a variable-length array (RFC 4506 section 4.13). `minBytes` is the least an
+   * element takes on the wire: a count that the bytes left cannot hold is `XDR_TRUNCATED`
+   * before anything is built.
+   */
+  count(max: number, minBytes: number): number {
+    const count = this.uint32();
+    if (count > max) this.fail('XDR_LIMIT', `${count} elements where at most ${max} are allowed`, 4);
+    if (count * minBytes > this.end - this.at)
+      this.fail('XDR_TRUNCATED', `${count} elements announced, ${this.end - this.at} bytes left`, 4);
+    this.addElements(count);
+    return count;
+  }
+
+  /** The marker before a linked list's next node: true where there is one. Counts as an element. */
+  more(): boolean {
+    if (!this.bool()) return false;
+    this.addElements(1);
+    return true;
+  }
+
+  /** Variable-length array of int. */
+  int32s(max: number = MAX_LENGTH): number[] {
+    const count = this.count(max, 4);
+    const view = this.view;
+    let at = this.at;
+    const values = new Array<number>(count);
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getInt32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
+  /** Variable-length array of unsigned int. */
+  uint32s(max: number = MAX_LENGTH): number[] {
+    const count = this.count(max, 4);
+    const view = this.view;
+    let at = this.at;
+    const values = new Array<number>(count);
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getUint32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
+  /** All that is left, as it stands, as a view: a payload that is passed on undecoded. */
+  rest(): Uint8Array {
+    const at = this.at;
+    this.at = this.end;
+    return this.bytes.subarray(at, this.end);
+  }
+
+  /** Demands that the message ends here. */
+  finish(): void {
+    if (this.at !== this.end)
+      this.fail('XDR_TRAILING', `${this.end - this.at} bytes after the end of the value`, 0);
+  }
+
+  /** Entering one more level of a recursive type; throws `XDR_DEPTH` beyond maxDepth. */
+  enter(): void {
+    this.depth += 1;
+    if (this.depth > this.maxDepth) this.fail('XDR_DEPTH', `nested deeper than ${this.maxDepth} levels`, 0);
+  }
+
+  /** Leaving a level that {@link enter} entered. */
+  leave(): void {
+    this.depth -= 1;
+  }
+
+  /** The four bytes just read are no member of an enum (RFC 4506 section 4.3). */
+  badEnum(type: string, value: number): never {
+    this.fail('XDR_BAD_ENUM', `${value} is no member of enum ${type}`, 4);
+  }
+
+  /** The discriminant just read has no arm in a union (RFC 4506 section 4.15). */
+  badUnion(type: string, value: number | bigint | boolean): never {
+    this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${value}`, typeof value === 'bigint' ? 8 : 4);
+  }
+
+  private size(max: number): number {
+    const size = this.uint32();
+    if (size > max) this.fail('XDR_LIMIT', `${size} bytes where at most ${max} are allowed`, 4);
+    return size;
+  }
+
+  /** Steps over `size` bytes and their padding, which must be zero (RFC 4506 section 3). */
+  private skip(size: number): void {
+    const padded = this.at + size + (-size & 3);
+    if (padded > this.end) this.truncated(size);
+    for (let at = this.at + size; at < padded; at++) {
+      if (this.bytes[at] !== 0) {
+        this.at = at;
+        this.fail('XDR_PADDING', `padding byte 0x${this.bytes[at]?.toString(16)} where zero is due`, 0);
+      }
+    }
+    this.at = padded;
+  }
+
+  private addElements(count: number): void {
+    this.elements += count;
+    if (this.elements > this.maxElements)
+      this.fail('XDR_LIMIT', `more than ${this.maxElements} elements in one message`, 4);
+  }
+
+  private truncated(size: number): never {
+    this.fail('XDR_TRUNCATED', `${size} bytes are due, ${this.end - this.at} left`, 0);
+  }
+
+  private fail(code: XdrError['code'], reason: string, back: number): never {
+    throw new XdrError(code, reason, { offset: this.at - back - this.start });
+  }
+}
+
+/** A short string of ASCII, or undefined where a byte is beyond it. */
+function ascii(bytes: Uint8Array, at: number, size: number): string | undefined {
+  let text = '';
+  const end = at + size;
+  while (at + 4 <= end) {
+    const a = bytes[at] as number;
+    const b = bytes[at + 1] as number;
+    const c = bytes[at + 2] as number;
+    const d = bytes[at + 3] as number;
+    if ((a | b | c | d) > 0x7f) return undefined;
+    text += String.fromCharCode(a, b, c, d);
+    at += 4;
+  }
+  while (at < end) {
+    const a = bytes[at] as number;
+    if (a > 0x7f) return undefined;
+    text += String.fromCharCode(a);
+    at += 1;
+  }
+  return text;
+}

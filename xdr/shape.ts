@@ -1,0 +1,59 @@
+/**
+ * Shape: what a codec's type is made of, as data. Those that walk values without knowing
+ * their types (JSON, printing, templates) read it; encoding and decoding never do.
+ */
+
+import type { Codec } from './codec.js';
+
+/** A member of a struct, or the value of a union's arm. */
+export interface Field {
+  readonly name: string;
+  readonly type: Codec<unknown>;
+  /** The comment that stood beside it in the `.x`. */
+  readonly doc?: string;
+}
+
+/** The arm of a union: the discriminants that choose it, and its value, or null for void. */
+export interface Arm {
+  readonly cases: readonly (number | bigint | boolean)[];
+  readonly field: Field | null;
+}
+
+/** What every shape may carry: the name it was declared by and the comment beside it. */
+export interface Named {
+  readonly name?: string;
+  readonly doc?: string;
+}
+
+export type Shape = Named &
+  (
+    | {
+        readonly kind:
+          | 'int'
+          | 'uint'
+          | 'hyper'
+          | 'uhyper'
+          | 'float'
+          | 'double'
+          | 'quadruple'
+          | 'bool'
+          | 'void';
+      }
+    | { readonly kind: 'enum'; readonly members: Readonly<Record<string, number>> }
+    | { readonly kind: 'fixedOpaque'; readonly size: number }
+    | { readonly kind: 'opaque'; readonly max: number }
+    | { readonly kind: 'string'; readonly max: number }
+    | { readonly kind: 'fixedArray'; readonly element: Codec<unknown>; readonly size: number }
+    | { readonly kind: 'array'; readonly element: Codec<unknown>; readonly max: number }
+    | { readonly kind: 'list'; readonly element: Codec<unknown>; readonly minLength: 0 | 1 }
+    | { readonly kind: 'optional'; readonly element: Codec<unknown> }
+    | { readonly kind: 'struct'; readonly fields: readonly Field[] }
+    | {
+        readonly kind: 'union';
+        readonly discriminant: Field;
+        readonly arms: readonly Arm[];
+        /** Undefined where there is no default: other discriminants are refused. Null for `default: void`. */
+        readonly otherwise: Field | null | undefined;
+      }
+    | { readonly kind: 'lazy'; readonly target: () => Codec<unknown> }
+  );

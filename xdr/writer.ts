@@ -1,0 +1,333 @@
+/**
+ * Big-endian writer for XDR (RFC 4506): one growable arena, used again for message after
+ * message. It knows how each primitive lies on the wire and refuses values that do not
+ * fit; it knows nothing of structures.
+ */
+
+import { XdrError } from './errors.js';
+
+/** Bounds on what one message may be; see {@link XdrWriter}. */
+export interface XdrWriterOptions {
+  /** Most bytes of one message. Default {@link DEFAULT_MAX_MESSAGE_BYTES}. */
+  readonly maxBytes?: number;
+  /** Deepest nesting of a recursive type. Default {@link DEFAULT_MAX_DEPTH}. */
+  readonly maxDepth?: number;
+}
+
+/** Default for the bytes of one encoded message: 64 MiB. */
+export const DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
+/** Default for the nesting of recursive types, on both ways. */
+export const DEFAULT_MAX_DEPTH = 128;
+/** "No bound of its own": the largest length that XDR can say (RFC 4506 section 4.10). */
+export const MAX_LENGTH = 0xffff_ffff;
+
+const INITIAL_BYTES = 1024;
+/** An arena that had to grow beyond this is given back by {@link XdrWriter.reset}. */
+const KEEP_BYTES = 1024 * 1024;
+/** Up to here a loop over char codes beats a call into the encoder. */
+const SHORT_STRING = 48;
+
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+const UINT64_MAX = 2n ** 64n - 1n;
+
+const utf8 = new TextEncoder();
+
+/** Writes XDR. Every method throws {@link XdrError} `XDR_RANGE` for a value of the wrong kind or size. */
+export class XdrWriter {
+  private bytes: Uint8Array<ArrayBuffer>;
+  private view: DataView<ArrayBuffer>;
+  private capacity: number;
+  private at = 0;
+  private depth = 0;
+  private readonly maxBytes: number;
+  private readonly maxDepth: number;
+
+  constructor(options: XdrWriterOptions = {}) {
+    this.maxBytes = options.maxBytes ?? DEFAULT_MAX_MESSAGE_BYTES;
+    this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
+    this.capacity = Math.min(INITIAL_BYTES, this.maxBytes);
+    this.bytes = new Uint8Array(this.capacity);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  /** Bytes written since the last {@link reset}. */
+  get length(): number {
+    return this.at;
+  }
+
+  /** Starts a new message. A huge arena is let go, so that one large message does not pin its memory. */
+  reset(): void {
+    this.at = 0;
+    this.depth = 0;
+    if (this.capacity > KEEP_BYTES) {
+      this.capacity = Math.min(INITIAL_BYTES, this.maxBytes);
+      this.bytes = new Uint8Array(this.capacity);
+      this.view = new DataView(this.bytes.buffer);
+    }
+  }
+
+  /** Forgets everything written after `length`, as when a result turned out not to fit its type. */
+  truncate(length: number): void {
+    if (length < this.at) this.at = length;
+    this.depth = 0;
+  }
+
+  /** The message so far, as a view that the next write may change: copy it or send it at once. */
+  peek(): Uint8Array<ArrayBuffer> {
+    return this.bytes.subarray(0, this.at);
+  }
+
+  /** The message so far, as bytes of its own. */
+  take(): Uint8Array<ArrayBuffer> {
+    return this.bytes.slice(0, this.at);
+  }
+
+  /** int (RFC 4506 section 4.1), 4 bytes. */
+  int32(value: number): void {
+    if ((value | 0) !== value) this.badNumber('an integer from -2147483648 to 2147483647', value);
+    const at = this.at;
+    if (at + 4 > this.capacity) this.grow(4);
+    this.view.setInt32(at, value);
+    this.at = at + 4;
+  }
+
+  /** unsigned int (RFC 4506 section 4.2), 4 bytes. */
+  uint32(value: number): void {
+    if (value >>> 0 !== value) this.badNumber('an integer from 0 to 4294967295', value);
+    const at = this.at;
+    if (at + 4 > this.capacity) this.grow(4);
+    this.view.setUint32(at, value);
+    this.at = at + 4;
+  }
+
+  /** hyper (RFC 4506 section 4.5), 8 bytes. */
+  int64(value: bigint): void {
+    if (typeof value !== 'bigint' || value < INT64_MIN || value > INT64_MAX)
+      this.badNumber('a bigint from -2^63 to 2^63-1', value);
+    const at = this.at;
+    if (at + 8 > this.capacity) this.grow(8);
+    this.view.setBigInt64(at, value);
+    this.at = at + 8;
+  }
+
+  /** unsigned hyper (RFC 4506 section 4.5), 8 bytes. */
+  uint64(value: bigint): void {
+    if (typeof value !== 'bigint' || value < 0n || value > UINT64_MAX)
+      this.badNumber('a bigint from 0 to 2^64-1', value);
+    const at = this.at;
+    if (at + 8 > this.capacity) this.grow(8);
+    this.view.setBigUint64(at, value);
+    this.at = at + 8;
+  }
+
+  /** float (RFC 4506 section 4.6), 4 bytes. Rounds to the nearest single; NaN and infinities pass. */
+  float32(value: number): void {
+    if (typeof value !== 'number') this.badNumber('a number', value);
+    const at = this.at;
+    if (at + 4 > this.capacity) this.grow(4);
+    this.view.setFloat32(at, value);
+    this.at = at + 4;
+  }
+
+  /** double (RFC 4506 section 4.7), 8 bytes. */
+  float64(value: number): void {
+    if (typeof value !== 'number') this.badNumber('a number', value);
+    const at = this.at;
+    if (at + 8 > this.capacity) this.grow(8);
+    this.view.setFloat64(at, value);
+    this.at = at + 8;
+  }
+
+  /** bool (RFC 4506 section 4.4), 4 bytes. */
+  bool(value: boolean): void {
+    if (value !== true && value !== false) this.badNumber('true or false', value);
+    const at = this.at;
+    if (at + 4 > this.capacity) this.grow(4);
+    this.view.setInt32(at, value ? 1 : 0);
+    this.at = at + 4;
+  }
+
+  /** Fixed-length opaque (RFC 4506 section 4.9): exactly `size` bytes, zero-padded to a multiple of 4. */
+  fixedOpaque(value: Uint8Array, size: number): void {
+    if (!(value instanceof Uint8Array)) this.badNumber('a Uint8Array', value);
+    if (value.length !== size) this.fail('XDR_RANGE', `${value.length} bytes where exactly ${size} are due`);
+    this.raw(value);
+  }
+
+  /** Variable-length opaque (RFC 4506 section 4.10): a length, then the bytes, zero-padded to a multiple of 4. */
+  opaque(value: Uint8Array, max: number = MAX_LENGTH): void {
+    if (!(value instanceof Uint8Array)) this.badNumber('a Uint8Array', value);
+    if (value.length > max) this.fail('XDR_LIMIT', `${value.length} bytes where at most ${max} are allowed`);
+    this.uint32(value.length);
+    this.raw(value);
+  }
+
+  /** string (RFC 4506 section 4.11) as UTF-8; `max` counts bytes. A lone surrogate is refused, not replaced. */
+  string(value: string, max: number = MAX_LENGTH): void {
+    if (typeof value !== 'string') this.badNumber('a string', value);
+    const units = value.length;
+    if (units > max)
+      this.fail('XDR_LIMIT', `a string of ${units} bytes or more where at most ${max} are allowed`);
+    const start = this.at + 4;
+    // Three bytes a UTF-16 unit at worst; the rest is length and padding.
+    if (start + units * 3 + 4 > this.capacity) {
+      if (start + units * 3 + 4 > this.maxBytes) {
+        this.longString(value, max);
+        return;
+      }
+      this.grow(units * 3 + 8);
+    }
+    const bytes = this.bytes;
+    let size = 0;
+    if (units <= SHORT_STRING) {
+      while (size < units) {
+        const unit = value.charCodeAt(size);
+        if (unit > 0x7f) break;
+        bytes[start + size] = unit;
+        size += 1;
+      }
+    }
+    if (size < units) {
+      size = utf8.encodeInto(value, bytes.subarray(start)).written;
+      if (size !== units) this.checkWellFormed(value);
+      if (size > max) this.fail('XDR_LIMIT', `a string of ${size} bytes where at most ${max} are allowed`);
+    }
+    this.view.setUint32(start - 4, size);
+    this.at = start + size;
+    this.pad(size);
+  }
+
+  /** The length of a variable-length array (RFC 4506 section 4.13). */
+  count(length: number, max: number = MAX_LENGTH): void {
+    if (length > max) this.fail('XDR_LIMIT', `${length} elements where at most ${max} are allowed`);
+    this.uint32(length);
+  }
+
+  /** Checks the length of a fixed-length array (RFC 4506 section 4.12), which the wire does not carry. */
+  fixedCount(length: number, size: number): void {
+    if (length !== size) this.fail('XDR_RANGE', `${length} elements where exactly ${size} are due`);
+  }
+
+  /** Variable-length array of int: the length, then 4 bytes each. */
+  int32s(values: readonly number[], max: number = MAX_LENGTH): void {
+    const length = values.length;
+    this.count(length, max);
+    let at = this.at;
+    if (at + length * 4 > this.capacity) this.grow(length * 4);
+    const view = this.view;
+    for (let i = 0; i < length; i++) {
+      const value = values[i] as number;
+      if ((value | 0) !== value) this.badNumber('an integer from -2147483648 to 2147483647', value, `[${i}]`);
+      view.setInt32(at, value);
+      at += 4;
+    }
+    this.at = at;
+  }
+
+  /** Variable-length array of unsigned int: the length, then 4 bytes each. */
+  uint32s(values: readonly number[], max: number = MAX_LENGTH): void {
+    const length = values.length;
+    this.count(length, max);
+    let at = this.at;
+    if (at + length * 4 > this.capacity) this.grow(length * 4);
+    const view = this.view;
+    for (let i = 0; i < length; i++) {
+      const value = values[i] as number;
+      if (value >>> 0 !== value) this.badNumber('an integer from 0 to 4294967295', value, `[${i}]`);
+      view.setUint32(at, value);
+      at += 4;
+    }
+    this.at = at;
+  }
+
+  /** Bytes that are XDR already, copied as they are: an encoded result, a forwarded argument. */
+  encoded(value: Uint8Array): void {
+    const at = this.at;
+    if (at + value.length > this.capacity) this.grow(value.length);
+    this.bytes.set(value, at);
+    this.at = at + value.length;
+  }
+
+  /** Entering one more level of a recursive type; throws `XDR_DEPTH` beyond maxDepth. */
+  enter(): void {
+    this.depth += 1;
+    if (this.depth > this.maxDepth) this.fail('XDR_DEPTH', `nested deeper than ${this.maxDepth} levels`);
+  }
+
+  /** Leaving a level that {@link enter} entered. */
+  leave(): void {
+    this.depth -= 1;
+  }
+
+  /** A value that is none of the members of an enum (RFC 4506 section 4.3). */
+  badEnum(type: string, value: unknown): never {
+    this.fail('XDR_BAD_ENUM', `${show(value)} is no member of enum ${type}`);
+  }
+
+  /** A discriminant that no arm of a union answers to (RFC 4506 section 4.15). */
+  badUnion(type: string, value: unknown): never {
+    this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${show(value)}`);
+  }
+
+  /** A string whose worst case would not fit the message: measured exactly, at the price of a copy. */
+  private longString(value: string, max: number): void {
+    this.checkWellFormed(value);
+    const encoded = utf8.encode(value);
+    if (encoded.length > max)
+      this.fail('XDR_LIMIT', `a string of ${encoded.length} bytes where at most ${max} are allowed`);
+    this.opaque(encoded);
+  }
+
+  private checkWellFormed(value: string): void {
+    if (!value.isWellFormed())
+      this.fail('XDR_RANGE', 'a string with half a surrogate pair, which UTF-8 cannot hold');
+  }
+
+  private raw(value: Uint8Array): void {
+    const at = this.at;
+    const size = value.length;
+    const padded = (size + 3) & ~3;
+    if (at + padded > this.capacity) this.grow(padded);
+    this.bytes.set(value, at);
+    this.at = at + size;
+    this.pad(size);
+  }
+
+  /** Zero bytes up to the next multiple of 4 (RFC 4506 section 3); room for them was made before. */
+  private pad(size: number): void {
+    let missing = -size & 3;
+    while (missing > 0) {
+      this.bytes[this.at] = 0;
+      this.at += 1;
+      missing -= 1;
+    }
+  }
+
+  private grow(extra: number): void {
+    const needed = this.at + extra;
+    if (needed > this.maxBytes) this.fail('XDR_LIMIT', `a message of more than ${this.maxBytes} bytes`);
+    this.capacity = Math.min(Math.max(this.capacity * 2, needed), this.maxBytes);
+    const larger = new Uint8Array(this.capacity);
+    larger.set(this.bytes.subarray(0, this.at));
+    this.bytes = larger;
+    this.view = new DataView(larger.buffer);
+  }
+
+  private badNumber(expected: string, value: unknown, path = ''): never {
+    this.fail('XDR_RANGE', `${show(value)} is not ${expected}`, path);
+  }
+
+  private fail(code: XdrError['code'], reason: string, path = ''): never {
+    throw new XdrError(code, reason, { offset: this.at, path });
+  }
+}
+
+/** A value as an error message shows it: short, and never the content of a large one. */
+function show(value: unknown): string {
+  if (typeof value === 'bigint') return `${value}n`;
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return String(value);
+}

@@ -84,6 +84,12 @@ export class XdrReader {
     return this.view.getUint32(at);
   }
 
+  /** The next unsigned int, which stays to be read. */
+  peekUint32(): number {
+    if (this.at + 4 > this.end) this.truncated(4);
+    return this.view.getUint32(this.at);
+  }
+
   /** hyper (RFC 4506 section 4.5). */
   int64(): bigint {
     const at = this.at;

@@ -1,0 +1,108 @@
+/** The RPC runtime of RFC 5531: calls, replies and how they travel. The only door of this folder. */
+
+export {
+  authNone,
+  authSys,
+  type Credentials,
+  type Flavor,
+  type NoCredentials,
+  noCredentials,
+  type OtherCredentials,
+  type SysCredentials,
+  sysCredentials,
+} from './auth.js';
+export {
+  type ClientOptions,
+  type ClientStats,
+  createClient,
+  DEFAULT_MAX_PENDING_CALLS,
+  type RpcClient,
+} from './client.js';
+export {
+  connectUdp,
+  listenUdp,
+  MAX_DATAGRAM_BYTES,
+  resolveHost,
+  type UdpListenOptions,
+  type UdpOptions,
+} from './datagram.js';
+export { Dispatcher, type DispatcherOptions } from './dispatcher.js';
+export {
+  AuthError,
+  type Executed,
+  NoReply,
+  type Refusal,
+  ReplyError,
+  type ReplyErrorCode,
+  ResultError,
+  RpcError,
+  type RpcErrorCode,
+  TimeoutError,
+  TransportError,
+  type TransportErrorCode,
+} from './errors.js';
+export { connectLoopback, type LoopbackFaults } from './loopback.js';
+export {
+  type CallHeader,
+  type CallReading,
+  emptyCallHeader,
+  readCall,
+  readReply,
+  readReplyXid,
+  refusalError,
+  writeCall,
+  writeRefusal,
+  writeSuccess,
+} from './message.js';
+export type {
+  CallContext,
+  Caller,
+  CallOptions,
+  Procedure,
+  ServedProcedure,
+  Service,
+} from './procedure.js';
+export {
+  DEFAULT_MAX_FRAGMENTS,
+  DEFAULT_MAX_RECORD_BYTES,
+  MARK_BYTES,
+  RecordFramer,
+  type RecordOptions,
+  RecordParser,
+} from './record.js';
+export {
+  DEFAULT_TIMEOUT_MS,
+  DEFAULT_TOTAL_MS,
+  MAX_TOTAL_MS,
+  nextStep,
+  type RetryOptions,
+  resendAt,
+  retryOptions,
+} from './retry.js';
+export { accept_stat, auth_flavor, auth_stat } from './rpcmsg.gen.js';
+export { createServer, DEFAULT_DRAIN_MS, type RpcServer, type ServerOptions } from './server.js';
+export {
+  connectTcp,
+  connectUnix,
+  DEFAULT_CONNECT_TIMEOUT_MS,
+  DEFAULT_MAX_BUFFERED_BYTES,
+  DEFAULT_MAX_CONNECTIONS,
+  listenTcp,
+  listenUnix,
+  MAX_UNIX_PATH_BYTES,
+  type StreamListenOptions,
+  type TcpListenOptions,
+  type TcpOptions,
+  type UnixListenOptions,
+  type UnixOptions,
+} from './stream.js';
+export type {
+  ClientTransport,
+  Listener,
+  Netid,
+  Origin,
+  Peer,
+  Receive,
+  TransportEvents,
+  TransportKind,
+} from './transport.js';

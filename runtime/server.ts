@@ -1,0 +1,97 @@
+/**
+ * The serving end: listeners onto one dispatcher. It opens and closes doors, keeps the list of
+ * them for whoever publishes it, and drains on close. What a call means is the dispatcher's.
+ */
+
+import { listenUdp, type UdpListenOptions } from './datagram.js';
+import { Dispatcher, type DispatcherOptions } from './dispatcher.js';
+import type { Service } from './procedure.js';
+import { listenTcp, listenUnix, type TcpListenOptions, type UnixListenOptions } from './stream.js';
+import type { Listener, Receive } from './transport.js';
+
+/** See {@link createServer}. */
+export interface ServerOptions extends DispatcherOptions {
+  /** Served from the start; more by {@link RpcServer.add}. */
+  readonly services?: readonly Service[];
+}
+
+/** Default for the time {@link RpcServer.close} waits for calls under way: 5 s. */
+export const DEFAULT_DRAIN_MS = 5_000;
+
+/** A server of any number of programs on any number of listeners. Made by {@link createServer}. */
+export class RpcServer {
+  readonly dispatcher: Dispatcher;
+  private readonly open: Listener[] = [];
+  private readonly receive: Receive;
+  private closing: Promise<void> | undefined;
+
+  constructor(options: ServerOptions = {}) {
+    const dispatcher = new Dispatcher(options);
+    this.dispatcher = dispatcher;
+    this.receive = (message, origin) => dispatcher.handle(message, origin);
+    for (const service of options.services ?? []) dispatcher.add(service);
+  }
+
+  /** Where it listens, in the order the doors were opened. */
+  get listeners(): readonly Listener[] {
+    return this.open;
+  }
+
+  get services(): readonly Service[] {
+    return this.dispatcher.services;
+  }
+
+  /** Adds one version of a program. Throws RangeError where it is served already. */
+  add(service: Service): void {
+    this.dispatcher.add(service);
+  }
+
+  /** Opens a UDP door. Rejects with the system's error. */
+  async listenUdp(options: Partial<UdpListenOptions> = {}): Promise<Listener> {
+    return this.keep(await listenUdp({ host: '0.0.0.0', port: 0, ...options }, this.receive));
+  }
+
+  /** Opens a TCP door. Rejects with the system's error. */
+  async listenTcp(options: Partial<TcpListenOptions> = {}): Promise<Listener> {
+    return this.keep(await listenTcp({ host: '0.0.0.0', port: 0, ...options }, this.receive));
+  }
+
+  /** Opens a unix socket. Rejects with the system's error. */
+  async listenUnix(options: UnixListenOptions): Promise<Listener> {
+    return this.keep(await listenUnix(options, this.receive));
+  }
+
+  /**
+   * Takes no more calls, waits up to `drainMs` for those under way, sends their replies and closes
+   * every door. May be called twice.
+   */
+  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.closing ??= this.drain(options.drainMs ?? DEFAULT_DRAIN_MS);
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private async drain(drainMs: number): Promise<void> {
+    await Promise.all(this.open.map((listener) => listener.stop()));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((done) => {
+      timer = setTimeout(done, drainMs);
+    });
+    await Promise.race([this.dispatcher.idle(), late]);
+    clearTimeout(timer);
+    await Promise.all(this.open.splice(0).map((listener) => listener.close()));
+  }
+
+  private keep(listener: Listener): Listener {
+    this.open.push(listener);
+    return listener;
+  }
+}
+
+/** A server without doors yet. Throws RangeError where two services are the same version of a program. */
+export function createServer(options?: ServerOptions): RpcServer {
+  return new RpcServer(options);
+}

@@ -36,6 +36,8 @@ class Loopback implements ClientTransport {
   private readonly random: () => number;
   private readonly origin: Origin;
   private readonly gone = new AbortController();
+  /** What arrives in the same millisecond shares a timer. */
+  private readonly underWay = new Map<number, (() => void)[]>();
   private events: TransportEvents | undefined;
 
   constructor(dispatcher: Dispatcher, faults: LoopbackFaults | undefined) {
@@ -77,8 +79,22 @@ class Loopback implements ClientTransport {
     const copies = this.random() < duplication ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       if (this.random() < loss) continue;
-      setTimeout(arrive, this.random() * jitterMs);
+      this.later(arrive, Math.round(performance.now() + this.random() * jitterMs));
     }
+  }
+
+  private later(arrive: () => void, atMs: number): void {
+    const waiting = this.underWay.get(atMs);
+    if (waiting !== undefined) {
+      waiting.push(arrive);
+      return;
+    }
+    const arrivals = [arrive];
+    this.underWay.set(atMs, arrivals);
+    setTimeout(() => {
+      this.underWay.delete(atMs);
+      for (const next of arrivals) next();
+    }, atMs - performance.now());
   }
 }
 

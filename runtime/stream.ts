@@ -3,7 +3,7 @@
  * ready together leave in one write. It moves records and does not look into them.
  */
 
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod, lstat, unlink } from 'node:fs/promises';
 import net from 'node:net';
 import { TransportError } from './errors.js';
 import { DEFAULT_MAX_RECORD_BYTES, RecordFramer, type RecordOptions, RecordParser } from './record.js';
@@ -379,8 +379,10 @@ function checkPath(path: string): void {
     throw new RangeError(`a socket path of ${size} bytes, where ${MAX_UNIX_PATH_BYTES} are allowed: ${path}`);
 }
 
-/** True where a socket file is left over from a server that is gone. */
-function isDeadSocket(path: string): Promise<boolean> {
+/** True where a socket file is left over from a server that is gone. Any other kind of file is not ours to remove. */
+async function isDeadSocket(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() !== true) return false;
   return new Promise((done) => {
     const probe = net.connect({ path });
     probe.on('connect', () => {

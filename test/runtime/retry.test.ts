@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest';
+import { MAX_TOTAL_MS, nextStep, resendAt, retryOptions } from '../../runtime/index.js';
+
+describe('the retransmission schedule', () => {
+  it('sends again every 5 s and gives up at 25 s by default', () => {
+    const options = retryOptions();
+    expect([0, 1, 2, 3, 4].map((attempt) => nextStep(options, attempt))).toEqual([
+      { atMs: 5_000, action: 'resend' },
+      { atMs: 10_000, action: 'resend' },
+      { atMs: 15_000, action: 'resend' },
+      { atMs: 20_000, action: 'resend' },
+      { atMs: 25_000, action: 'give up' },
+    ]);
+  });
+
+  it('gives up at the total time where no whole wait fits before it', () => {
+    expect(nextStep(retryOptions({ timeoutMs: 400, totalMs: 1_000 }), 2)).toEqual({
+      atMs: 1_000,
+      action: 'give up',
+    });
+    expect(nextStep(retryOptions({ timeoutMs: 5_000, totalMs: 100 }), 0)).toEqual({
+      atMs: 100,
+      action: 'give up',
+    });
+  });
+
+  it('can back off', () => {
+    const options = retryOptions({ timeoutMs: 100, totalMs: 10_000, backoff: 2 });
+    expect([1, 2, 3].map((attempt) => resendAt(options, attempt))).toEqual([100, 300, 700]);
+  });
+
+  it.each([
+    [{ timeoutMs: 0 }, 'timeoutMs is 0'],
+    [{ totalMs: MAX_TOTAL_MS + 1 }, 'totalMs is 2147483648'],
+    [{ totalMs: Number.NaN }, 'totalMs is NaN'],
+    [{ backoff: 0.5 }, 'backoff is 0.5'],
+    [{ backoff: 17 }, 'backoff is 17'],
+  ])('refuses %o', (options, text) => {
+    expect(() => retryOptions(options)).toThrow(text);
+  });
+
+  it('takes the limits themselves', () => {
+    expect(retryOptions({ timeoutMs: 1, totalMs: MAX_TOTAL_MS, backoff: 16 }).totalMs).toBe(MAX_TOTAL_MS);
+  });
+});

@@ -1,0 +1,96 @@
+/**
+ * What every command here shares: how arguments are read, how a failure is told (one line, exit
+ * code 1; a wrong command line 2; the stack only with --debug), and how a signal ends a server.
+ */
+
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+
+/** A job that failed, told to the person at the terminal: what, on what, and what to do next. */
+export class CliError extends Error {
+  override readonly name = 'CliError';
+}
+
+/** A command line that asks for something impossible; ends with exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** A command with the options that all have: --version, --help, --debug. */
+export function command(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .version(version)
+    .option('--debug', 'on failure, print the stack')
+    .showHelpAfterError(`(${name} --help says how)`)
+    .exitOverride();
+}
+
+/** Runs a command to its end. Sets the exit code: 0, 1 for a failed job, 2 for a wrong command line. */
+export async function run(program: Command, argv: readonly string[] = process.argv): Promise<void> {
+  try {
+    await program.parseAsync([...argv]);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Commander has printed help, version or its complaint already.
+      process.exitCode = error.exitCode === 0 ? 0 : 2;
+      return;
+    }
+    process.stderr.write(`${program.name()}: ${describe(error)}\n`);
+    if (program.opts<{ debug?: boolean }>().debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  }
+}
+
+/** An error as one line. */
+export function describe(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replaceAll(/\s*\n\s*/g, '; ');
+}
+
+/** For commander: a whole number within bounds. */
+export function integer(what: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^(0x[0-9a-f]+|\d+)$/i.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max))
+      throw new InvalidArgumentError(`${what} must be a number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** The option `--port`: rpcbind's port, before RPCBIND_PORT and 111. */
+export function portOption(): Option {
+  return new Option('--port <port>', "rpcbind's port (default: RPCBIND_PORT, else 111)").argParser(
+    integer('PORT', 1, 65_535),
+  );
+}
+
+/** The options of waiting, in seconds, as every command that calls has them. */
+export function timeOptions(): Option[] {
+  const seconds = (text: string): number => {
+    const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= 0.001 && value <= 86_400))
+      throw new InvalidArgumentError('SECONDS must be a number from 0.001 to 86400.');
+    return value * 1000;
+  };
+  return [
+    new Option('--timeout <seconds>', 'wait this long before asking again').argParser(seconds).default(5_000, '5'),
+    new Option('--total-time <seconds>', 'give up after this long').argParser(seconds).default(25_000, '25'),
+  ];
+}
+
+/** Resolves at the first SIGINT or SIGTERM. A second one ends the process at once. */
+export function untilSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    const onSignal = (signal: NodeJS.Signals): void => {
+      process.once(signal, () => process.exit(1));
+      resolve(signal);
+    };
+    process.once('SIGINT', onSignal);
+    process.once('SIGTERM', onSignal);
+  });
+}

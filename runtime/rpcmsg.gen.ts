@@ -1,3 +1,4 @@
+// Constants of rpcmsg.x.
 export const RPC_VERSION = 2;
 export const MAX_AUTH_BYTES = 400;
 export const auth_flavor = { AUTH_NONE: 0, AUTH_SYS: 1, AUTH_SHORT: 2, AUTH_DH: 3, RPCSEC_GSS: 6, AUTH_TLS: 7 } as const;

@@ -1,26 +1,12 @@
 /**
- * Codec<T>: how one type of value lies on the wire, as a value of its own; the primitives
- * of RFC 4506; and the two functions that run a codec over a whole message. Codecs made of
+ * The primitives of RFC 4506 as codecs; and the two functions that run a codec over a whole message. Codecs made of
  * codecs are in compound.ts.
  */
 
 import { XdrError } from './errors.js';
 import { XdrReader, type XdrReaderOptions } from './reader.js';
-import type { Shape } from './shape.js';
+import type { Codec } from './shape.js';
 import { MAX_LENGTH, XdrWriter, type XdrWriterOptions } from './writer.js';
-
-/**
- * One XDR type. Hand-written, generated and made at run time, all are this.
- * `encode` and `decode` throw {@link XdrError}.
- */
-export interface Codec<T> {
-  /** The least bytes any value takes on the wire: what a count of elements is checked against. */
-  readonly minBytes: number;
-  encode(writer: XdrWriter, value: T): void;
-  decode(reader: XdrReader): T;
-  /** What the type is made of, for those that walk it (JSON, printing). Generated codecs have none. */
-  readonly shape?: Shape;
-}
 
 /** The value type of a codec: `Infer<typeof point>`. */
 export type Infer<C> = C extends Codec<infer T> ? T : never;

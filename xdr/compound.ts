@@ -4,9 +4,9 @@
  * agree with these byte for byte.
  */
 
-import type { Codec, Infer } from './codec.js';
+import type { Infer } from './codec.js';
 import type { XdrReader } from './reader.js';
-import type { Arm, Field, Named } from './shape.js';
+import type { Arm, Codec, Field, Named } from './shape.js';
 import { MAX_LENGTH, type XdrWriter } from './writer.js';
 
 /** enum (RFC 4506 section 4.3): members only, on both ways. `members` maps names to values. */

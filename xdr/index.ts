@@ -2,7 +2,6 @@
 
 export {
   bool,
-  type Codec,
   codec,
   decode,
   double,
@@ -35,7 +34,7 @@ export {
 } from './compound.js';
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
 export { DEFAULT_MAX_ELEMENTS, XdrReader, type XdrReaderOptions } from './reader.js';
-export type { Arm, Field, Named, Shape } from './shape.js';
+export type { Arm, Codec, Field, Named, Shape } from './shape.js';
 export {
   DEFAULT_MAX_DEPTH,
   DEFAULT_MAX_MESSAGE_BYTES,

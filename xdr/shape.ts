@@ -1,9 +1,24 @@
 /**
- * Shape: what a codec's type is made of, as data. Those that walk values without knowing
- * their types (JSON, printing, templates) read it; encoding and decoding never do.
+ * Codec<T>: how one type of value lies on the wire, as a value of its own; and Shape: what its
+ * type is made of, as data. Those that walk values without knowing their types (JSON, printing,
+ * templates) read the shape; encoding and decoding never do.
  */
 
-import type { Codec } from './codec.js';
+import type { XdrReader } from './reader.js';
+import type { XdrWriter } from './writer.js';
+
+/**
+ * One XDR type. Hand-written, generated and made at run time, all are this.
+ * `encode` and `decode` throw {@link XdrError}.
+ */
+export interface Codec<T> {
+  /** The least bytes any value takes on the wire: what a count of elements is checked against. */
+  readonly minBytes: number;
+  encode(writer: XdrWriter, value: T): void;
+  decode(reader: XdrReader): T;
+  /** What the type is made of, for those that walk it (JSON, printing). Generated codecs have none. */
+  readonly shape?: Shape;
+}
 
 /** A member of a struct, or the value of a union's arm. */
 export interface Field {

@@ -41,7 +41,8 @@ export async function run(program: Command, argv: readonly string[] = process.ar
       return;
     }
     process.stderr.write(`${program.name()}: ${describe(error)}\n`);
-    if (program.opts<{ debug?: boolean }>().debug && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    if (program.opts<{ debug?: boolean }>().debug && error instanceof Error)
+      process.stderr.write(`${error.stack}\n`);
     process.exitCode = error instanceof UsageError ? 2 : 1;
   }
 }
@@ -78,7 +79,9 @@ export function timeOptions(): Option[] {
     return value * 1000;
   };
   return [
-    new Option('--timeout <seconds>', 'wait this long before asking again').argParser(seconds).default(5_000, '5'),
+    new Option('--timeout <seconds>', 'wait this long before asking again')
+      .argParser(seconds)
+      .default(5_000, '5'),
     new Option('--total-time <seconds>', 'give up after this long').argParser(seconds).default(25_000, '25'),
   ];
 }

@@ -1,0 +1,110 @@
+#!/usr/bin/env node
+/** rpcserve: runs services, built in or of the user's own, and publishes them in rpcbind. */
+
+import { defaultRpcbindPort, publish } from '../rpcbind/index.js';
+import { createServer, type RpcServer } from '../runtime/index.js';
+import { builtIns, type Hosted, loadService, type ServiceSettings } from './support/builtin.js';
+import {
+  CliError,
+  command,
+  describe,
+  integer,
+  portOption,
+  run,
+  UsageError,
+  untilSignal,
+} from './support/cli.js';
+
+interface Options {
+  readonly host: readonly string[];
+  readonly udpPort: number;
+  readonly tcpPort: number;
+  readonly port?: number;
+  readonly publish: boolean;
+  readonly set: ServiceSettings;
+}
+
+const program = command('rpcserve', 'Runs services and publishes them in the rpcbind of this host.')
+  .argument('<service...>', 'names of built-in services, or paths of modules that export one')
+  .option('--host <address>', 'listen here (may be repeated)', collect, [])
+  .option('--udp-port <port>', 'listen on this UDP port; 0 for any', integer('PORT', 0, 65_535), 0)
+  .option('--tcp-port <port>', 'listen on this TCP port; 0 for any', integer('PORT', 0, 65_535), 0)
+  .option('--set <key=value>', 'a setting of a service (may be repeated)', setting, {})
+  .option('--no-publish', 'do not register in rpcbind')
+  .addOption(portOption())
+  .addHelpText(
+    'after',
+    `
+Services:
+${Object.entries(builtIns)
+  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
+  .join('\n')}
+
+Examples:
+  rpcserve printmsg
+  rpcserve ./my-service.js
+  RPCBIND_PORT=1111 rpcserve --host 127.0.0.1 printmsg ./my-service.js`,
+  );
+
+program.action(async (names: string[], options: Options) => {
+  const stopped = untilSignal();
+  const hosted: Hosted[] = [];
+  for (const name of names) hosted.push(await loadService(name, options.set));
+  const server = createServer({
+    services: hosted.flatMap(({ services }) => services),
+    onError: (error, { procedure }) => log(`${procedure.name} failed: ${describe(error)}`),
+  });
+  await open(server, options);
+  for (const { name, program: number, version } of server.services)
+    log(`serving ${name} (${number}) version ${version} on ${doors(server)}`);
+  const port = options.port ?? defaultRpcbindPort();
+  const publication = options.publish
+    ? await publish(server, {
+        port,
+        onState: (state) =>
+          log(
+            state === 'published'
+              ? `published in rpcbind on port ${port}`
+              : `no rpcbind answers on port ${port}: serving all the same, and registering once one does`,
+          ),
+      })
+    : undefined;
+  const signal = await stopped;
+  log(`${signal}: withdrawing and draining`);
+  await publication?.withdraw();
+  await server.close();
+  for (const { close } of hosted) await close?.();
+});
+
+async function open(server: RpcServer, options: Options): Promise<void> {
+  const hosts = options.host.length === 0 ? ['0.0.0.0'] : options.host;
+  for (const host of hosts) {
+    try {
+      await server.listenUdp({ host, port: options.udpPort });
+      await server.listenTcp({ host, port: options.tcpPort });
+    } catch (cause) {
+      throw new CliError(`cannot listen on ${host}: ${describe(cause)}`, { cause });
+    }
+  }
+}
+
+function doors(server: RpcServer): string {
+  return server.listeners.map(({ netid, address, port }) => `${netid} ${address}:${port}`).join(', ');
+}
+
+function log(line: string): void {
+  process.stdout.write(`rpcserve: ${line}\n`);
+}
+
+function collect(value: string, list: readonly string[]): string[] {
+  return [...list, value];
+}
+
+function setting(text: string, all: ServiceSettings): ServiceSettings {
+  const [key, ...value] = text.split('=');
+  if (key === undefined || key === '' || value.length === 0)
+    throw new UsageError(`--set takes KEY=VALUE, not ${text}`);
+  return { ...all, [key]: value.join('=') };
+}
+
+await run(program);

@@ -57,7 +57,9 @@ describe('generated and dynamic codecs', () => {
   }
 
   it('agree on procedures with several arguments', () => {
-    const procedure = features.programs[0]?.versions[0]?.procedures.find((p) => p.name === 'FEATURES_DELETE_ALL');
+    const procedure = features.programs[0]?.versions[0]?.procedures.find(
+      (p) => p.name === 'FEATURES_DELETE_ALL',
+    );
     const dynamic = procedure?.args as Codec<unknown>;
     const made = generated.featuresProgV1.FEATURES_DELETE_ALL.args as Codec<unknown>;
     fc.assert(

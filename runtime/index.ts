@@ -18,14 +18,7 @@ export {
   DEFAULT_MAX_PENDING_CALLS,
   type RpcClient,
 } from './client.js';
-export {
-  connectUdp,
-  listenUdp,
-  MAX_DATAGRAM_BYTES,
-  resolveHost,
-  type UdpListenOptions,
-  type UdpOptions,
-} from './datagram.js';
+export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
 export { Dispatcher, type DispatcherOptions } from './dispatcher.js';
 export {
   AuthError,
@@ -54,6 +47,7 @@ export {
   writeRefusal,
   writeSuccess,
 } from './message.js';
+export { NATIVE_ENVIRONMENT, peerUid } from './native.js';
 export type {
   CallContext,
   Caller,
@@ -106,3 +100,9 @@ export type {
   TransportEvents,
   TransportKind,
 } from './transport.js';
+export {
+  DEFAULT_MAX_LOCAL_ADDRESSES,
+  DEFAULT_RESCAN_MS,
+  listenUdp,
+  type UdpListenOptions,
+} from './udplistener.js';

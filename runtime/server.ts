@@ -3,11 +3,11 @@
  * them for whoever publishes it, and drains on close. What a call means is the dispatcher's.
  */
 
-import { listenUdp, type UdpListenOptions } from './datagram.js';
 import { Dispatcher, type DispatcherOptions } from './dispatcher.js';
 import type { Service } from './procedure.js';
 import { listenTcp, listenUnix, type TcpListenOptions, type UnixListenOptions } from './stream.js';
 import type { Listener, Receive } from './transport.js';
+import { listenUdp, type UdpListenOptions } from './udplistener.js';
 
 /** See {@link createServer}. */
 export interface ServerOptions extends DispatcherOptions {

@@ -32,6 +32,11 @@ export interface Origin {
   readonly maxReplyBytes: number;
   /** Fires when no reply can be delivered any more. */
   readonly signal: AbortSignal;
+  /**
+   * What tells this sender from all others, where a message may arrive twice: the duplicate request
+   * cache's key. Undefined where each message arrives once.
+   */
+  readonly source?: string | number;
   /** Sends a reply. The bytes are valid only during this call. */
   reply(message: Uint8Array): void;
 }

@@ -177,30 +177,24 @@ export class XdrReader {
 
   /** Variable-length array of int. */
   int32s(max: number = MAX_LENGTH): number[] {
-    const count = this.count(max, 4);
-    const view = this.view;
-    let at = this.at;
-    const values = new Array<number>(count);
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getInt32(at);
-      at += 4;
-    }
-    this.at = at;
-    return values;
+    return this.ints(this.count(max, 4));
+  }
+
+  /** Fixed-length array of int. */
+  fixedInt32s(size: number): number[] {
+    if (size * 4 > this.end - this.at) this.truncated(size * 4);
+    return this.ints(size);
   }
 
   /** Variable-length array of unsigned int. */
   uint32s(max: number = MAX_LENGTH): number[] {
-    const count = this.count(max, 4);
-    const view = this.view;
-    let at = this.at;
-    const values = new Array<number>(count);
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getUint32(at);
-      at += 4;
-    }
-    this.at = at;
-    return values;
+    return this.uints(this.count(max, 4));
+  }
+
+  /** Fixed-length array of unsigned int. */
+  fixedUint32s(size: number): number[] {
+    if (size * 4 > this.end - this.at) this.truncated(size * 4);
+    return this.uints(size);
   }
 
   /** All that is left, as it stands, as a view: a payload that is passed on undecoded. */
@@ -235,6 +229,31 @@ export class XdrReader {
   /** The discriminant just read has no arm in a union (RFC 4506 section 4.15). */
   badUnion(type: string, value: number | bigint | boolean): never {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${value}`, typeof value === 'bigint' ? 8 : 4);
+  }
+
+  /** `count` ints that are known to be there. */
+  private ints(count: number): number[] {
+    const view = this.view;
+    let at = this.at;
+    const values = new Array<number>(count);
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getInt32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
+  private uints(count: number): number[] {
+    const view = this.view;
+    let at = this.at;
+    const values = new Array<number>(count);
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getUint32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
   }
 
   private size(max: number): number {

@@ -150,7 +150,8 @@ function compare(title: string, contestants: readonly Contestant[]): boolean {
     const batches = contestants.map((each) => batchFor(() => each[way]()));
     const times = contestants.map((): number[] => []);
     for (let round = 0; round < ROUNDS; round++)
-      contestants.forEach((each, i) => times[i]?.push(time(() => each[way](), batches[i] as number)));
+      for (const [i, each] of contestants.entries())
+        times[i]?.push(time(() => each[way](), batches[i] as number));
     const medians = times.map(median);
     const own = medians[0] as number;
     console.log(`\n${title}, ${way}`);

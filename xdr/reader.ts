@@ -25,6 +25,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Reads XDR. Positions are kept absolute in the buffer, so many messages of one chunk share one DataView. */
 export class XdrReader {
+  private buffer: ArrayBufferLike;
   private bytes: Uint8Array;
   private view: DataView;
   private start: number;
@@ -36,8 +37,9 @@ export class XdrReader {
   private readonly maxElements: number;
 
   constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
-    this.bytes = new Uint8Array(bytes.buffer);
-    this.view = new DataView(bytes.buffer);
+    this.buffer = bytes.buffer;
+    this.bytes = new Uint8Array(this.buffer);
+    this.view = new DataView(this.buffer);
     this.start = bytes.byteOffset;
     this.at = this.start;
     this.end = this.start + bytes.length;
@@ -47,9 +49,12 @@ export class XdrReader {
 
   /** Starts on another message, with the same limits. */
   reset(bytes: Uint8Array): void {
-    if (bytes.buffer !== this.view.buffer) {
-      this.bytes = new Uint8Array(bytes.buffer);
-      this.view = new DataView(bytes.buffer);
+    // `buffer` is a call into the engine, far dearer than a field: asked once.
+    const { buffer } = bytes;
+    if (buffer !== this.buffer) {
+      this.buffer = buffer;
+      this.bytes = new Uint8Array(buffer);
+      this.view = new DataView(buffer);
     }
     this.start = bytes.byteOffset;
     this.at = this.start;
@@ -183,30 +188,24 @@ export class XdrReader {
 
   /** Variable-length array of int. */
   int32s(max: number = MAX_LENGTH): number[] {
-    const count = this.count(max, 4);
-    const view = this.view;
-    let at = this.at;
-    const values = new Array<number>(count);
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getInt32(at);
-      at += 4;
-    }
-    this.at = at;
-    return values;
+    return this.ints(this.count(max, 4));
+  }
+
+  /** Fixed-length array of int. */
+  fixedInt32s(size: number): number[] {
+    if (size * 4 > this.end - this.at) this.truncated(size * 4);
+    return this.ints(size);
   }
 
   /** Variable-length array of unsigned int. */
   uint32s(max: number = MAX_LENGTH): number[] {
-    const count = this.count(max, 4);
-    const view = this.view;
-    let at = this.at;
-    const values = new Array<number>(count);
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getUint32(at);
-      at += 4;
-    }
-    this.at = at;
-    return values;
+    return this.uints(this.count(max, 4));
+  }
+
+  /** Fixed-length array of unsigned int. */
+  fixedUint32s(size: number): number[] {
+    if (size * 4 > this.end - this.at) this.truncated(size * 4);
+    return this.uints(size);
   }
 
   /** All that is left, as it stands, as a view: a payload that is passed on undecoded. */
@@ -243,6 +242,31 @@ export class XdrReader {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${value}`, typeof value === 'bigint' ? 8 : 4);
   }
 
+  /** `count` ints that are known to be there. */
+  private ints(count: number): number[] {
+    const view = this.view;
+    let at = this.at;
+    const values = new Array<number>(count);
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getInt32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
+  private uints(count: number): number[] {
+    const view = this.view;
+    let at = this.at;
+    const values = new Array<number>(count);
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getUint32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
   private size(max: number): number {
     const size = this.uint32();
     if (size > max) this.fail('XDR_LIMIT', `${size} bytes where at most ${max} are allowed`, 4);
@@ -277,10 +301,35 @@ export class XdrReader {
   }
 }
 
-/** A short string of ASCII, or undefined where a byte is beyond it. */
+/**
+ * A short string of ASCII, or undefined where a byte is beyond it. One call of fromCharCode
+ * with many codes beats many calls, any call into the decoder, and joining pieces.
+ */
 function ascii(bytes: Uint8Array, at: number, size: number): string | undefined {
-  let text = '';
   const end = at + size;
+  let text = '';
+  while (at + 16 <= end) {
+    const a = bytes[at] as number;
+    const b = bytes[at + 1] as number;
+    const c = bytes[at + 2] as number;
+    const d = bytes[at + 3] as number;
+    const e = bytes[at + 4] as number;
+    const f = bytes[at + 5] as number;
+    const g = bytes[at + 6] as number;
+    const h = bytes[at + 7] as number;
+    const i = bytes[at + 8] as number;
+    const j = bytes[at + 9] as number;
+    const k = bytes[at + 10] as number;
+    const l = bytes[at + 11] as number;
+    const m = bytes[at + 12] as number;
+    const n = bytes[at + 13] as number;
+    const o = bytes[at + 14] as number;
+    const p = bytes[at + 15] as number;
+    if ((a | b | c | d | e | f | g | h | i | j | k | l | m | n | o | p) > 0x7f) return undefined;
+    const piece = String.fromCharCode(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+    text = text === '' ? piece : text + piece;
+    at += 16;
+  }
   while (at + 4 <= end) {
     const a = bytes[at] as number;
     const b = bytes[at + 1] as number;

@@ -15,6 +15,9 @@ import type { ClientTransport, TransportEvents } from './transport.js';
 /** Most payload bytes of a UDP datagram over IPv4: 65535 less 20 of IP and 8 of UDP header. */
 export const MAX_DATAGRAM_BYTES = 65_507;
 
+/** A UDP socket as the package of the mission gives it: its own is behind `.socket`. */
+export type UdpSocket = SocketAsPromised;
+
 /** Where a UDP client calls. */
 export interface UdpOptions {
   /** Name or IP address. */

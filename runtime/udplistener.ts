@@ -8,8 +8,14 @@
 import type dgram from 'node:dgram';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import type { SocketAsPromised } from 'dgram-as-promised';
-import { adopt, MAX_DATAGRAM_BYTES, openSocket, RECEIVE_BUFFER_BYTES, widen } from './datagram.js';
+import {
+  adopt,
+  MAX_DATAGRAM_BYTES,
+  openSocket,
+  RECEIVE_BUFFER_BYTES,
+  type UdpSocket,
+  widen,
+} from './datagram.js';
 import { type Inbox, type Native, native, Outbox } from './native.js';
 import { addressOf, destinationOf, keyOf, portOf, socketName, zoneOf } from './sockaddr.js';
 import type { Listener, Netid, Origin, Peer, Receive } from './transport.js';
@@ -170,11 +176,11 @@ interface Door {
 class PlainDoor implements Door {
   readonly address: string;
   readonly port: number;
-  protected readonly owner: SocketAsPromised;
+  protected readonly owner: UdpSocket;
   readonly socket: dgram.Socket;
   readonly gone = new AbortController();
 
-  constructor(owner: SocketAsPromised) {
+  constructor(owner: UdpSocket) {
     this.owner = owner;
     this.socket = owner.socket;
     const { address, port } = this.socket.address();
@@ -285,7 +291,7 @@ class NativeDoor extends PlainDoor {
   private lastAddress = '';
   private lastName = new Uint8Array(0);
 
-  constructor(owner: SocketAsPromised, fast: Native, fd: number, tellsAddress: boolean, receive: Receive) {
+  constructor(owner: UdpSocket, fast: Native, fd: number, tellsAddress: boolean, receive: Receive) {
     super(owner);
     this.fast = fast;
     this.fd = fd;

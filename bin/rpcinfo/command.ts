@@ -55,6 +55,7 @@ export function buildRpcinfo(): Command {
       names,
       isJson: options.json === true,
       isQuiet: options.quiet === true,
+      hasTimeout: program.getOptionValueSource('timeout') === 'cli',
       hasTotal: program.getOptionValueSource('totalTime') === 'cli',
     };
     const failed = await perform(requestOf(options, words, names), setting);

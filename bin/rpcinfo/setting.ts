@@ -9,7 +9,8 @@ export interface Setting {
   readonly names: ProgramNames;
   readonly isJson: boolean;
   readonly isQuiet: boolean;
-  /** Whether `--total-time` was given. */
+  /** Whether `--timeout` and `--total-time` were given. */
+  readonly hasTimeout: boolean;
   readonly hasTotal: boolean;
 }
 

@@ -70,7 +70,7 @@ export function formatAddresses(
   if (entries.length === 0) return NOTHING_REGISTERED;
   const lines = entries.map(({ address, family, protocol, semantics }) => {
     const kind = `${family}/${protocol}/${SEMANTICS[semantics] ?? semantics}`;
-    const left = `${right(program, 10)}  ${padded(version, 3)}  ${padded(kind, 24)}`;
+    const left = `${right(program, 10)}${right(version, 3)}    ${padded(kind, 24)}`;
     return `${left}${padded(address, 24)} ${padded(nameOrDash(program, names), 13)}`;
   });
   return ['   program vers  tp_family/name/class    address\t\t  service', ...lines].join('\n');

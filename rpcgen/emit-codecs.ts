@@ -361,7 +361,7 @@ export function encodeLines(out: Output, type: Type, value: string): string[] {
       ];
     case 'array':
     case 'fixedArray': {
-      const bulk = type.kind === 'array' ? bulkCall(type.element) : undefined;
+      const bulk = bulkCall(type);
       const max =
         type.kind === 'fixedArray' ? [out.bound(type.size)] : type.max === null ? [] : [out.bound(type.max)];
       if (bulk !== undefined) return [`w.${bulk}(${[value, ...max].join(', ')});`];
@@ -378,9 +378,11 @@ export function encodeLines(out: Output, type: Type, value: string): string[] {
 }
 
 /** int and unsigned have a call for the whole array. */
-function bulkCall(element: Type): string | undefined {
-  const { kind } = unalias(element);
-  return kind === 'int' ? 'int32s' : kind === 'uint' ? 'uint32s' : undefined;
+function bulkCall(type: Type & { kind: 'array' | 'fixedArray' }): string | undefined {
+  const { kind } = unalias(type.element);
+  if (kind !== 'int' && kind !== 'uint') return undefined;
+  if (type.kind === 'array') return kind === 'int' ? 'int32s' : 'uint32s';
+  return kind === 'int' ? 'fixedInt32s' : 'fixedUint32s';
 }
 
 /** The expression that reads a value, where one expression will do. */
@@ -395,10 +397,12 @@ function decodeExpression(out: Output, type: Type): string | undefined {
       return inner === undefined ? undefined : `r.bool() ? ${inner} : null`;
     }
     case 'array': {
-      const bulk = bulkCall(type.element);
+      const bulk = bulkCall(type);
       return bulk === undefined ? undefined : `r.${bulk}(${type.max === null ? '' : out.bound(type.max)})`;
     }
     case 'fixedArray': {
+      const bulk = bulkCall(type);
+      if (bulk !== undefined) return `r.${bulk}(${out.bound(type.size)})`;
       const inner = type.size.size === 1 ? decodeExpression(out, type.element) : undefined;
       return inner === undefined ? undefined : `[${inner}]`;
     }

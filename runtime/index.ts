@@ -18,15 +18,22 @@ export {
   DEFAULT_MAX_PENDING_CALLS,
   type RpcClient,
 } from './client.js';
+export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
 export {
-  connectUdp,
-  listenUdp,
-  MAX_DATAGRAM_BYTES,
-  resolveHost,
-  type UdpListenOptions,
-  type UdpOptions,
-} from './datagram.js';
-export { Dispatcher, type DispatcherOptions } from './dispatcher.js';
+  DEFAULT_CALL_TIMEOUT_MS,
+  DEFAULT_MAX_PENDING,
+  Dispatcher,
+  type DispatcherOptions,
+  type DispatcherStats,
+} from './dispatcher.js';
+export {
+  DEFAULT_DUP_CACHE_AGE_MS,
+  DEFAULT_DUP_CACHE_BYTES,
+  DEFAULT_DUP_CACHE_ENTRIES,
+  DupCache,
+  type DupCacheOptions,
+  type DupCacheStats,
+} from './dupcache.js';
 export {
   AuthError,
   type Executed,
@@ -41,6 +48,14 @@ export {
   TransportError,
   type TransportErrorCode,
 } from './errors.js';
+export type {
+  ClientCallEvent,
+  ConnectionEvent,
+  DuplicateEvent,
+  Outcome,
+  ServerCallEvent,
+} from './events.js';
+export type { InterceptedCall, Interceptor } from './interceptor.js';
 export { connectLoopback, type LoopbackFaults } from './loopback.js';
 export {
   type CallHeader,
@@ -54,6 +69,8 @@ export {
   writeRefusal,
   writeSuccess,
 } from './message.js';
+export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
+export { NATIVE_ENVIRONMENT, peerUid } from './native.js';
 export type {
   CallContext,
   Caller,
@@ -80,22 +97,32 @@ export {
   retryOptions,
 } from './retry.js';
 export { accept_stat, auth_flavor, auth_stat } from './rpcmsg.gen.js';
-export { createServer, DEFAULT_DRAIN_MS, type RpcServer, type ServerOptions } from './server.js';
+export {
+  createServer,
+  DEFAULT_DRAIN_MS,
+  type RpcServer,
+  type ServerOptions,
+  type ServerStats,
+} from './server.js';
 export {
   connectTcp,
   connectUnix,
   DEFAULT_CONNECT_TIMEOUT_MS,
-  DEFAULT_MAX_BUFFERED_BYTES,
-  DEFAULT_MAX_CONNECTIONS,
-  listenTcp,
-  listenUnix,
   MAX_UNIX_PATH_BYTES,
-  type StreamListenOptions,
-  type TcpListenOptions,
   type TcpOptions,
-  type UnixListenOptions,
   type UnixOptions,
 } from './stream.js';
+export {
+  DEFAULT_IDLE_TIMEOUT_MS,
+  DEFAULT_MAX_BUFFERED_BYTES,
+  DEFAULT_MAX_CONNECTIONS,
+  DEFAULT_MAX_PENDING_PER_CONNECTION,
+  listenTcp,
+  listenUnix,
+  type StreamListenOptions,
+  type TcpListenOptions,
+  type UnixListenOptions,
+} from './streamlistener.js';
 export type {
   ClientTransport,
   Listener,
@@ -106,3 +133,9 @@ export type {
   TransportEvents,
   TransportKind,
 } from './transport.js';
+export {
+  DEFAULT_MAX_LOCAL_ADDRESSES,
+  DEFAULT_RESCAN_MS,
+  listenUdp,
+  type UdpListenOptions,
+} from './udplistener.js';

@@ -133,14 +133,11 @@ export const intsCodec: Codec<ints> = xdr_codec(4, encodeInts, decodeInts);
 export type three = number[];
 
 export function encodeThree(w: XdrWriter, v: three): void {
-  w.fixedCount(v.length, 3);
-  for (const item of v) w.uint32(item);
+  w.fixedUint32s(v, 3);
 }
 
 export function decodeThree(r: XdrReader): three {
-  const list: number[] = [];
-  for (let n = 0; n < 3; n++) list.push(r.uint32());
-  return list;
+  return r.fixedUint32s(3);
 }
 
 export const threeCodec: Codec<three> = xdr_codec(12, encodeThree, decodeThree);
@@ -321,8 +318,7 @@ export function encodeContainers(w: XdrWriter, v: containers): void {
   w.opaque(v.variable, 7);
   w.opaque(v.endless);
   w.string(v.name, HEX);
-  w.fixedCount(v.numbers.length, 3);
-  for (const item of v.numbers) w.int32(item);
+  w.fixedInt32s(v.numbers, 3);
   w.int32s(v.many);
   w.uint32s(v.some, 4);
   w.count(v.points.length, 2);
@@ -352,8 +348,7 @@ export function decodeContainers(r: XdrReader): containers {
   const variable = r.opaque(7);
   const endless = r.opaque();
   const name = r.string(HEX);
-  const numbers: number[] = [];
-  for (let n = 0; n < 3; n++) numbers.push(r.int32());
+  const numbers = r.fixedInt32s(3);
   const many = r.int32s();
   const some = r.uint32s(4);
   const points: point[] = [];
@@ -777,8 +772,7 @@ export function encodeBy_bool_default(w: XdrWriter, v: by_bool_default): void {
   w.bool(v.yes);
   switch (v.yes) {
     case true:
-      w.fixedCount(v.p.length, 2);
-      for (const item of v.p) w.int32(item);
+      w.fixedInt32s(v.p, 2);
       break;
   }
 }
@@ -786,11 +780,8 @@ export function encodeBy_bool_default(w: XdrWriter, v: by_bool_default): void {
 export function decodeBy_bool_default(r: XdrReader): by_bool_default {
   const yes = r.bool();
   switch (yes) {
-    case true: {
-      const p: number[] = [];
-      for (let n = 0; n < 2; n++) p.push(r.int32());
-      return { yes, p };
-    }
+    case true:
+      return { yes, p: r.fixedInt32s(2) };
     default:
       return { yes };
   }

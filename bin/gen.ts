@@ -10,7 +10,7 @@ import { compileFiles, emit, outputPath } from '../rpcgen/index.js';
 
 // This file runs as dist/bin/gen.js.
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const folders = ['runtime', 'rpcbind', 'services'];
+const folders = ['runtime', 'rpcbind', 'services', 'bench'];
 
 function interfaces(): string[] {
   return folders

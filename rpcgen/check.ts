@@ -87,7 +87,7 @@ class Checker {
     this.checkPrograms();
     this.drain();
     const all = [...this.named.values()];
-    if (!this.diagnostics.any) layOut(all, this.diagnostics);
+    layOut(all, this.diagnostics);
     const builtins = all.filter((type) => type.origin.kind === 'builtin');
     return { name: this.module.name, constants, types: [...builtins, ...own], programs };
   }

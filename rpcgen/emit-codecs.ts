@@ -61,10 +61,11 @@ function codecLine(
   encode: string,
   decode: string,
 ): void {
-  const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> = `;
-  const value = `${out.xdr('codec')}(${minBytes}, ${encode}, ${decode});`;
-  if (line.length + value.length <= LINE_WIDTH) out.write(line + value);
-  else out.write(line.trimEnd(), `  ${value}`);
+  const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> = ${out.xdr('codec')}(`;
+  const args = [String(minBytes), encode, decode];
+  const whole = `${line}${args.join(', ')});`;
+  if (whole.length <= LINE_WIDTH) out.write(whole);
+  else out.write(line, ...args.map((arg) => `  ${arg},`), ');');
 }
 
 function emitEnum(out: Output, type: EnumType): void {
@@ -168,7 +169,9 @@ export function structDecode(
     isTuple ? (locals[i] as string) : property(field, locals[i] as string),
   );
   const body = recursive ? ['r.enter();', ...lines, 'r.leave();'] : lines;
-  return [...body, `return ${enclosed(open, parts, close)};`];
+  const line = `return ${enclosed(open, parts, close)};`;
+  if (line.length < LINE_WIDTH) return [...body, line];
+  return [...body, `return ${open}`, ...parts.map((part) => `  ${part},`), `${close};`];
 }
 
 function enclosed(open: string, parts: readonly string[], close: string): string {
@@ -217,7 +220,7 @@ function unionEncode(out: Output, type: UnionType): string[] {
       lines.push(...labels, ...indent(body));
       return;
     }
-    const cast = `const ${value} = v.${field.key} as ${out.typeOf(field.type)};`;
+    const cast = `const { ${property(field, value)} } = v as { ${field.key}: ${out.typeOf(field.type)} };`;
     labels.slice(0, -1).forEach((label) => {
       lines.push(label);
     });
@@ -239,7 +242,12 @@ function unionEncode(out: Output, type: UnionType): string[] {
     otherwise !== 'refuse' &&
     (otherwise?.field ?? null) === null;
   const head = encodeLines(out, discriminant.type, `v.${discriminant.key}`);
-  const body = isVoid ? head : [...head, `switch (v.${discriminant.key}) {`, ...indent(lines), '}'];
+  // An open default ("any other number") would make TypeScript rule out the wrong arms: it is told not to narrow.
+  const isWidened = isOpen(type) && type.otherwise !== undefined;
+  const which = isWidened
+    ? `v.${discriminant.key} as ${out.typeOf(discriminant.type)}`
+    : `v.${discriminant.key}`;
+  const body = isVoid ? head : [...head, `switch (${which}) {`, ...indent(lines), '}'];
   return type.recursive ? ['w.enter();', ...body, 'w.leave();'] : body;
 }
 
@@ -353,7 +361,7 @@ export function encodeLines(out: Output, type: Type, value: string): string[] {
       ];
     case 'array':
     case 'fixedArray': {
-      const bulk = type.kind === 'array' ? bulkCall(type.element) : undefined;
+      const bulk = bulkCall(type);
       const max =
         type.kind === 'fixedArray' ? [out.bound(type.size)] : type.max === null ? [] : [out.bound(type.max)];
       if (bulk !== undefined) return [`w.${bulk}(${[value, ...max].join(', ')});`];
@@ -370,9 +378,11 @@ export function encodeLines(out: Output, type: Type, value: string): string[] {
 }
 
 /** int and unsigned have a call for the whole array. */
-function bulkCall(element: Type): string | undefined {
-  const { kind } = unalias(element);
-  return kind === 'int' ? 'int32s' : kind === 'uint' ? 'uint32s' : undefined;
+function bulkCall(type: Type & { kind: 'array' | 'fixedArray' }): string | undefined {
+  const { kind } = unalias(type.element);
+  if (kind !== 'int' && kind !== 'uint') return undefined;
+  if (type.kind === 'array') return kind === 'int' ? 'int32s' : 'uint32s';
+  return kind === 'int' ? 'fixedInt32s' : 'fixedUint32s';
 }
 
 /** The expression that reads a value, where one expression will do. */
@@ -387,10 +397,12 @@ function decodeExpression(out: Output, type: Type): string | undefined {
       return inner === undefined ? undefined : `r.bool() ? ${inner} : null`;
     }
     case 'array': {
-      const bulk = bulkCall(type.element);
+      const bulk = bulkCall(type);
       return bulk === undefined ? undefined : `r.${bulk}(${type.max === null ? '' : out.bound(type.max)})`;
     }
     case 'fixedArray': {
+      const bulk = bulkCall(type);
+      if (bulk !== undefined) return `r.${bulk}(${out.bound(type.size)})`;
       const inner = type.size.size === 1 ? decodeExpression(out, type.element) : undefined;
       return inner === undefined ? undefined : `[${inner}]`;
     }

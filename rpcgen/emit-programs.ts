@@ -29,15 +29,17 @@ interface Method {
 
 /** All that one program is. */
 export function emitProgram(out: Output, program: Program, halves: Halves): void {
+  out.write('');
   const number = numberLines(out, program.name, program.number, program.doc);
-  for (const version of program.versions) {
+  program.versions.forEach((version, i) => {
+    if (i > 0) out.write('');
     const versionNumber = numberLines(out, version.name, version.number, version.doc);
     const base = versionName(program, version);
     const table = out.names.give(base.charAt(0).toLowerCase() + base.slice(1));
     const methods = emitTable(out, program, version, { base, table, number, versionNumber });
     if (halves.client) emitClient(out, program, version, base, table, methods);
     if (halves.server) emitServer(out, program, version, { base, table, number, versionNumber }, methods);
-  }
+  });
 }
 
 interface Context {
@@ -53,7 +55,7 @@ function numberLines(out: Output, name: string, ref: Program['number'], doc: str
   const { name: constant, isNew } = out.numberConstant(name, ref.value);
   if (isNew) {
     const value = ref.symbol === undefined ? literal(ref) : out.number(ref);
-    out.write('', ...docLines(doc), `export const ${constant} = ${value};`);
+    out.write(...docLines(doc), `export const ${constant} = ${value};`);
   }
   return constant;
 }
@@ -80,7 +82,8 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
       resultType: out.typeOf(procedure.result),
     };
   });
-  if (numbers.length > 0) out.write('', ...numbers);
+  const isBehindArgs = out.lines.at(-1) === ');';
+  if (numbers.length > 0) out.write(...(isBehindArgs ? [''] : []), ...numbers);
   out.write(
     '',
     `/** ${program.name} version ${version.number.value}: its procedures. */`,

@@ -3,6 +3,13 @@
 export type * from './ast.js';
 export type { CheckOptions } from './check.js';
 export { check, compile, type ParseOptions, parse } from './compile.js';
+export {
+  type LiveInterface,
+  type LiveProcedure,
+  type LiveProgram,
+  type LiveVersion,
+  live,
+} from './dynamic.js';
 export { type EmitOptions, emit } from './emit.js';
 export { emitSamples } from './emit-programs.js';
 export {
@@ -15,4 +22,5 @@ export {
   type Span,
 } from './errors.js';
 export { compileFiles, type FileOptions, outputPath } from './files.js';
+export { type LoadOptions, loadInterface } from './load.js';
 export type { Interface } from './model.js';

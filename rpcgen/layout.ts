@@ -138,7 +138,8 @@ export function anyHold(type: NamedType): NamedType[] {
   return partsOf(type).flatMap(targets);
 }
 
-function targets(type: Type): NamedType[] {
+/** The named types that a value of `type` may hold at first hand. */
+export function targets(type: Type): NamedType[] {
   switch (type.kind) {
     case 'named':
       return [type.type];

@@ -19,7 +19,7 @@ const RESERVED = new Set(
 );
 
 /** Names of parameters and counters in generated functions. */
-const LOCALS = new Set(['r', 'w', 'v', 'n', 'item', 'list', 'value']);
+const LOCALS = new Set(['r', 'w', 'v', 'n', 'item']);
 
 /** Whether a name cannot be declared in a module. */
 export function isReserved(name: string): boolean {

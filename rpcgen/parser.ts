@@ -500,6 +500,8 @@ class Parser {
   private fail(token: Token, message: string): never {
     const found = message.includes('found') ? '' : `, found ${describe(token)}`;
     this.note(token, `${message}${found}`);
+    // What was not expected may be the `;` or the `}` that the recovery looks for.
+    if (this.tokens[this.at - 1] === token) this.at -= 1;
     throw new Abandon();
   }
 }

@@ -1,26 +1,22 @@
 /**
- * RPC over UDP: one message a datagram. The only importer of dgram-as-promised, which opens,
- * binds and closes the sockets; datagrams are received through the socket's own event,
+ * RPC over UDP, the calling end: one message a datagram. The only importer of dgram-as-promised,
+ * which opens, binds and closes the sockets; datagrams are received through the socket's own event,
  * because the package's recv() drops what arrives between two of its calls.
  */
 
-import type dgram from 'node:dgram';
 import { lookup as resolve } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised';
 import { TransportError } from './errors.js';
-import type {
-  ClientTransport,
-  Listener,
-  Netid,
-  Origin,
-  Peer,
-  Receive,
-  TransportEvents,
-} from './transport.js';
+import { ECONNREFUSED, type Native, native, Outbox } from './native.js';
+import { socketName } from './sockaddr.js';
+import type { ClientTransport, TransportEvents } from './transport.js';
 
 /** Most payload bytes of a UDP datagram over IPv4: 65535 less 20 of IP and 8 of UDP header. */
 export const MAX_DATAGRAM_BYTES = 65_507;
+
+/** A UDP socket as the package of the mission gives it: its own is behind `.socket`. */
+export type UdpSocket = SocketAsPromised;
 
 /** Where a UDP client calls. */
 export interface UdpOptions {
@@ -33,6 +29,8 @@ export interface UdpOptions {
   readonly localAddress?: string;
   /** Local port to call from. Default 0: the system's choice. */
   readonly localPort?: number;
+  /** False for the plain way even where the fast one is possible; see docs/runtime.md. Default true. */
+  readonly native?: boolean;
 }
 
 /**
@@ -58,12 +56,20 @@ export async function resolveHost(
 /** Opens a UDP way to one server. Rejects with TransportError `RPC_CONNECT`. */
 export async function connectUdp(options: UdpOptions): Promise<ClientTransport> {
   const { address, family } = await resolveHost(options.host, options.family);
+  const target = `udp ${options.host}:${options.port}`;
+  const fast = options.native === false || address.includes('%') ? undefined : native();
   const socket = openSocket(family);
   try {
+    if (fast !== undefined) {
+      const fd = openConnected(fast, address, family, options);
+      await adopt(socket, fd, fast);
+      return new NativeUdpClient(socket, target, fast, fd, { address, port: options.port });
+    }
     await socket.bind({
       port: options.localPort ?? 0,
       ...(options.localAddress === undefined ? {} : { address: options.localAddress }),
     });
+    widen(socket);
     // Connected, so that the kernel lets through replies of this peer alone and reports its absence.
     await new Promise<void>((done, fail) => {
       socket.socket.once('error', fail);
@@ -74,14 +80,47 @@ export async function connectUdp(options: UdpOptions): Promise<ClientTransport> 
     });
   } catch (error) {
     await socket.close();
-    throw new TransportError(
-      'RPC_CONNECT',
-      `udp ${options.host}:${options.port}: ${reason(error)}`,
-      'no',
-      error,
-    );
+    throw new TransportError('RPC_CONNECT', `${target}: ${reason(error)}`, 'no', error);
   }
-  return new UdpClient(socket, `udp ${options.host}:${options.port}`);
+  return new UdpClient(socket, target);
+}
+
+function openConnected(fast: Native, address: string, family: 4 | 6, options: UdpOptions): number {
+  const fd = fast.openUdp({
+    name: socketName(options.localAddress ?? (family === 6 ? '::' : '0.0.0.0'), options.localPort ?? 0),
+    reuse: false,
+    tellsAddress: false,
+    receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+  });
+  try {
+    fast.connectUdp(fd, socketName(address, options.port));
+  } catch (error) {
+    fast.calls.close(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** What is asked of the system for datagrams not yet read; it may give less. */
+export const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+
+/** Asks for {@link RECEIVE_BUFFER_BYTES}, and takes what the system gives. */
+export function widen(socket: SocketAsPromised): void {
+  try {
+    socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES);
+  } catch {
+    // Some systems refuse what is over their limit instead of giving less.
+  }
+}
+
+/** Gives a descriptor to Node, which owns it from then on; closes it where Node does not take it. */
+export async function adopt(socket: SocketAsPromised, fd: number, fast: Native): Promise<void> {
+  try {
+    await socket.bind({ fd, exclusive: true });
+  } catch (error) {
+    fast.calls.close(fd);
+    throw error;
+  }
 }
 
 class UdpClient implements ClientTransport {
@@ -89,8 +128,9 @@ class UdpClient implements ClientTransport {
   readonly isLossy = true;
   readonly maxMessageBytes = MAX_DATAGRAM_BYTES;
   readonly target: string;
-  private readonly owner: SocketAsPromised;
-  private isClosed = false;
+  protected readonly owner: SocketAsPromised;
+  protected events: TransportEvents | undefined;
+  protected isClosed = false;
 
   constructor(owner: SocketAsPromised, target: string) {
     this.owner = owner;
@@ -98,13 +138,10 @@ class UdpClient implements ClientTransport {
   }
 
   start(events: TransportEvents): void {
+    this.events = events;
     const { socket } = this.owner;
-    socket.on('message', (bytes) => events.message(bytes));
-    socket.on('error', (error) => {
-      const refused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
-      const text = refused ? 'nothing listens there' : reason(error);
-      events.lost(new TransportError('RPC_CONNECT', text, refused ? 'no' : 'unknown', error));
-    });
+    socket.on('message', (bytes) => this.onMessage(bytes));
+    socket.on('error', (error) => this.lose((error as NodeJS.ErrnoException).code === 'ECONNREFUSED', error));
   }
 
   send(message: Uint8Array): void {
@@ -116,97 +153,70 @@ class UdpClient implements ClientTransport {
     this.isClosed = true;
     await this.owner.close();
   }
-}
 
-/** Where a UDP listener listens. */
-export interface UdpListenOptions {
-  /** IP address; `0.0.0.0` or `::` for all. */
-  readonly host: string;
-  /** 0 for any free one. */
-  readonly port: number;
-}
-
-/** Opens a UDP socket for serving. Rejects with the system's error (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
-export async function listenUdp(options: UdpListenOptions, receive: Receive): Promise<Listener> {
-  const family = isIP(options.host) === 6 ? 6 : 4;
-  const socket = openSocket(family);
-  try {
-    await socket.bind({ address: options.host, port: options.port, exclusive: true });
-  } catch (error) {
-    await socket.close();
-    throw error;
-  }
-  return new UdpListener(socket, family, receive);
-}
-
-class UdpListener implements Listener {
-  readonly netid: Netid;
-  readonly address: string;
-  readonly port: number;
-  private readonly owner: SocketAsPromised;
-  private readonly gone = new AbortController();
-
-  constructor(owner: SocketAsPromised, family: 4 | 6, receive: Receive) {
-    this.owner = owner;
-    this.netid = family === 6 ? 'udp6' : 'udp';
-    const { socket } = owner;
-    const { address, port } = socket.address();
-    this.address = address;
-    this.port = port;
-    const { signal } = this.gone;
-    socket.on('message', (bytes, from) => receive(bytes, new Datagram(socket, from, this, signal)));
-    // An error here concerns one datagram (a reply that could not be sent), never the socket.
-    socket.on('error', () => undefined);
+  protected onMessage(bytes: Uint8Array): void {
+    this.events?.message(bytes);
   }
 
-  stop(): Promise<void> {
-    this.owner.socket.removeAllListeners('message');
-    return Promise.resolve();
-  }
-
-  async close(): Promise<void> {
-    if (this.gone.signal.aborted) return;
-    this.gone.abort();
-    await this.owner.close();
+  protected lose(isRefused: boolean, error: unknown): void {
+    const text = isRefused ? 'nothing listens there' : reason(error);
+    this.events?.lost(new TransportError('RPC_CONNECT', text, isRefused ? 'no' : 'unknown', error));
   }
 }
 
-/** One datagram's sender, as the origin of a call. */
-class Datagram implements Origin {
-  readonly maxReplyBytes = MAX_DATAGRAM_BYTES;
-  readonly signal: AbortSignal;
-  private readonly socket: dgram.Socket;
-  private readonly from: dgram.RemoteInfo;
-  private readonly listener: UdpListener;
+/** Calls made in one turn of the loop leave in one system call; replies that wait are taken in one. */
+class NativeUdpClient extends UdpClient {
+  private readonly fast: Native;
+  private readonly fd: number;
+  private readonly outbox: Outbox;
+  private isFlushing = false;
 
-  constructor(socket: dgram.Socket, from: dgram.RemoteInfo, listener: UdpListener, signal: AbortSignal) {
-    this.socket = socket;
-    this.from = from;
-    this.listener = listener;
-    this.signal = signal;
+  constructor(
+    owner: SocketAsPromised,
+    target: string,
+    fast: Native,
+    fd: number,
+    peer: { address: string; port: number },
+  ) {
+    super(owner, target);
+    this.fast = fast;
+    this.fd = fd;
+    this.outbox = new Outbox(
+      fast,
+      fd,
+      // No room just now: Node waits for it.
+      (message) => owner.socket.send(message, peer.port, peer.address, () => undefined),
+      (errno) =>
+        this.lose(errno === ECONNREFUSED, new Error(`the datagram could not be sent (errno ${errno})`)),
+    );
   }
 
-  get peer(): Peer {
-    return {
-      transport: 'udp',
-      address: this.from.address,
-      port: this.from.port,
-      localAddress: this.listener.address,
-      localPort: this.listener.port,
-    };
+  override send(message: Uint8Array): void {
+    if (this.isClosed) return;
+    this.outbox.add(message, undefined, undefined);
+    if (this.isFlushing) return;
+    this.isFlushing = true;
+    queueMicrotask(() => {
+      this.isFlushing = false;
+      if (!this.isClosed) this.outbox.flush();
+    });
   }
 
-  reply(message: Uint8Array): void {
-    // A reply that the system refuses is a reply lost: the caller will ask again.
-    if (!this.signal.aborted)
-      this.socket.send(Buffer.from(message), this.from.port, this.from.address, () => undefined);
+  protected override onMessage(bytes: Uint8Array): void {
+    this.events?.message(bytes);
+    if (this.isClosed) return;
+    const { received } = this.fast;
+    const count = received.receive(this.fd);
+    for (let i = 0; i < count && !this.isClosed; i++) this.events?.message(received.bytes(i));
   }
 }
 
-function openSocket(family: 4 | 6): SocketAsPromised {
+/** A UDP socket, not bound. */
+export function openSocket(family: 4 | 6, options: { readonly reuse?: boolean } = {}): SocketAsPromised {
   return DgramAsPromised.createSocket({
     type: family === 6 ? 'udp6' : 'udp4',
     ipv6Only: family === 6,
+    reuseAddr: options.reuse === true,
     // Every address we send to is numeric, so nothing has to be looked up, or waited for.
     lookup: (address, _options, callback) => callback(null, address, family),
   });

@@ -6,11 +6,16 @@
 
 import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../xdr/index.js';
 import { authNone, authSys, type Credentials, type Flavor, noCredentials } from './auth.js';
-import { AuthError, NoReply, type Refusal } from './errors.js';
+import { Context } from './context.js';
+import { DupCache, type DupCacheOptions, type DupCacheStats, type DupEntry } from './dupcache.js';
+import { AuthError, GarbageArgs, NoReply, type Refusal } from './errors.js';
+import { duplicateChannel, type Outcome, serverCallChannel } from './events.js';
+import { compose, type InterceptedCall, type Interceptor } from './interceptor.js';
 import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from './message.js';
+import { Counters, type ProcedureStats, procedureStats } from './metrics.js';
 import type { CallContext, Procedure, ServedProcedure, Service } from './procedure.js';
 import { accept_stat, auth_flavor, auth_stat, RPC_VERSION } from './rpcmsg.gen.js';
-import type { Origin, Peer } from './transport.js';
+import type { Origin } from './transport.js';
 
 /** See {@link Dispatcher}. */
 export interface DispatcherOptions {
@@ -22,6 +27,31 @@ export interface DispatcherOptions {
   readonly reader?: XdrReaderOptions;
   /** Most bytes of one reply. Default 64 MiB; a datagram holds less and says so itself. */
   readonly maxReplyBytes?: number;
+  /** Around every procedure, the first outermost. Default: none. */
+  readonly interceptors?: readonly Interceptor[];
+  /** The duplicate request cache for calls over UDP, or false for none. Default: one with its defaults. */
+  readonly dupCache?: DupCacheOptions | false;
+  /** Milliseconds a procedure's promise may take; then the caller gets SYSTEM_ERR. Default {@link DEFAULT_CALL_TIMEOUT_MS}. */
+  readonly callTimeoutMs?: number;
+  /**
+   * Most calls waited for at a time, of all peers together. One more over UDP is met with silence, so
+   * that it comes again, and gets SYSTEM_ERR elsewhere. Default {@link DEFAULT_MAX_PENDING}.
+   */
+  readonly maxPending?: number;
+}
+
+/** Default for the time a procedure's promise may take: 5 minutes. */
+export const DEFAULT_CALL_TIMEOUT_MS = 300_000;
+/** Default for the calls waited for at a time. */
+export const DEFAULT_MAX_PENDING = 65_536;
+
+/** What a dispatcher has seen so far. */
+export interface DispatcherStats {
+  readonly pending: number;
+  /** Of each procedure that was called. */
+  readonly procedures: readonly ProcedureStats[];
+  /** Undefined where there is no cache. */
+  readonly dupCache: DupCacheStats | undefined;
 }
 
 interface Program {
@@ -32,30 +62,15 @@ interface Program {
 
 interface Version {
   readonly service: Service;
-  readonly procedures: Map<number, ServedProcedure>;
+  readonly procedures: Map<number, Door>;
 }
 
-/** What one call is known by while it runs. */
-class Context implements CallContext {
-  readonly origin: Origin;
-  readonly credentials: Credentials;
+/** A procedure with its counters. */
+interface Door {
   readonly procedure: Procedure;
-  readonly xid: number;
-
-  constructor(origin: Origin, credentials: Credentials, procedure: Procedure, xid: number) {
-    this.origin = origin;
-    this.credentials = credentials;
-    this.procedure = procedure;
-    this.xid = xid;
-  }
-
-  get peer(): Peer {
-    return this.origin.peer;
-  }
-
-  get signal(): AbortSignal {
-    return this.origin.signal;
-  }
+  readonly isIdempotent: boolean;
+  readonly handle: (args: never, context: CallContext) => unknown;
+  readonly counters: Counters;
 }
 
 /** Finds and runs procedures. Made by a server; used alone where calls come by other ways than its listeners. */
@@ -63,14 +78,24 @@ export class Dispatcher {
   private readonly programs = new Map<number, Program>();
   private readonly flavors = new Map<number, Flavor>();
   private readonly onError: (error: unknown, context: CallContext) => void;
+  private readonly interceptors: readonly Interceptor[];
+  private readonly cache: DupCache | undefined;
+  private readonly callTimeoutMs: number;
+  private readonly maxPending: number;
   private readonly header = emptyCallHeader();
   private readonly reader: XdrReader;
   private readonly writer: XdrWriter;
-  private inFlight = 0;
+  /** Calls waited for, in the order of their deadlines, which is the order they came. */
+  private readonly waiting = new Set<Context>();
+  private timer: NodeJS.Timeout | undefined;
   private readonly idleWaiters: (() => void)[] = [];
 
   constructor(options: DispatcherOptions = {}) {
     this.onError = options.onError ?? (() => undefined);
+    this.interceptors = options.interceptors ?? [];
+    this.cache = options.dupCache === false ? undefined : new DupCache(options.dupCache);
+    this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
+    this.maxPending = options.maxPending ?? DEFAULT_MAX_PENDING;
     this.reader = new XdrReader(new Uint8Array(0), options.reader);
     this.writer = new XdrWriter(
       options.maxReplyBytes === undefined ? {} : { maxBytes: options.maxReplyBytes },
@@ -81,7 +106,7 @@ export class Dispatcher {
 
   /** Calls whose procedures have not settled. */
   get pendingCalls(): number {
-    return this.inFlight;
+    return this.waiting.size;
   }
 
   /** Every service, in the order they were added. */
@@ -89,6 +114,17 @@ export class Dispatcher {
     return [...this.programs.values()].flatMap((program) =>
       [...program.versions.values()].map(({ service }) => service),
     );
+  }
+
+  /** Counters and latencies so far, of the services there are now. */
+  stats(): DispatcherStats {
+    const procedures: ProcedureStats[] = [];
+    for (const { versions } of this.programs.values())
+      for (const { procedures: doors } of versions.values())
+        for (const { procedure, counters } of doors.values()) {
+          if (counters.calls > 0) procedures.push(procedureStats(procedure, counters));
+        }
+    return { pending: this.waiting.size, procedures, dupCache: this.cache?.stats() };
   }
 
   /** Adds one version of a program. Throws RangeError where it is served already, or two procedures share a number. */
@@ -100,16 +136,32 @@ export class Dispatcher {
     };
     const name = `${service.name} (program ${service.program}) version ${service.version}`;
     if (program.versions.has(service.version)) throw new RangeError(`${name} is served already`);
-    const procedures = new Map<number, ServedProcedure>();
+    const procedures = new Map<number, Door>();
     for (const served of service.procedures) {
       const { number } = served.procedure;
       if (procedures.has(number)) throw new RangeError(`${name} has two procedures of number ${number}`);
-      procedures.set(number, served);
+      procedures.set(number, this.open(served));
     }
     program.versions.set(service.version, { service, procedures });
     program.low = Math.min(program.low, service.version);
     program.high = Math.max(program.high, service.version);
     this.programs.set(service.program, program);
+  }
+
+  private open(served: ServedProcedure): Door {
+    const { procedure } = served;
+    const run = compose(this.interceptors, (call: InterceptedCall) =>
+      served.handle(call.args, call.context as CallContext),
+    );
+    return {
+      procedure,
+      isIdempotent: procedure.idempotent === true,
+      handle:
+        this.interceptors.length === 0
+          ? (args, context) => served.handle(args, context)
+          : (args, context) => run({ side: 'server', procedure, args, context }),
+      counters: new Counters(),
+    };
   }
 
   /** Takes a service out again. Calls under way are finished. */
@@ -125,8 +177,13 @@ export class Dispatcher {
 
   /** Resolves when no call is under way. */
   idle(): Promise<void> {
-    if (this.inFlight === 0) return Promise.resolve();
+    if (this.waiting.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.idleWaiters.push(resolve));
+  }
+
+  /** Tells every procedure under way, by its signal, that nobody waits for it any more. */
+  abort(reason: unknown): void {
+    for (const context of this.waiting) context.abort(reason);
   }
 
   /** Takes one message. What is no call gets silence: an answer to it could only feed a loop or a flood. */
@@ -148,10 +205,16 @@ export class Dispatcher {
       else if (error instanceof XdrError && error.code === 'XDR_LIMIT')
         this.refuse(origin, header.xid, { denied: 'AUTH_ERROR', why: auth_stat.AUTH_BADCRED });
       // A header that is cut off was never a call; anything else is a fault of a flavor.
-      else if (!(error instanceof XdrError)) this.fail(error, origin, header.xid, noCredentials);
+      else if (!(error instanceof XdrError)) {
+        this.refuse(origin, header.xid, { status: accept_stat.SYSTEM_ERR });
+        this.report(
+          error,
+          new Context(origin, noCredentials, unknownProcedure, header.xid, 0, 0, undefined, undefined),
+        );
+      }
       return;
     }
-    this.run(origin, credentials);
+    this.find(message, origin, credentials);
   }
 
   private authenticate(): Credentials {
@@ -163,9 +226,9 @@ export class Dispatcher {
     return flavor.accept(header.credBody, { flavor: header.verfFlavor, body: header.verfBody });
   }
 
-  /** From the header on: program, version, procedure, arguments, in the order a caller learns most from. */
-  private run(origin: Origin, credentials: Credentials): void {
-    const { reader, header } = this;
+  /** From the header on: program, version, procedure, in the order a caller learns most from. */
+  private find(message: Uint8Array, origin: Origin, credentials: Credentials): void {
+    const { header } = this;
     const { xid } = header;
     const program = this.programs.get(header.program);
     if (program === undefined) {
@@ -178,25 +241,69 @@ export class Dispatcher {
       this.refuse(origin, xid, { status: accept_stat.PROG_MISMATCH, low, high });
       return;
     }
-    const served = version.procedures.get(header.procedure);
-    if (served === undefined) {
+    const door = version.procedures.get(header.procedure);
+    if (door === undefined) {
       // Procedure 0 answers in every program by itself (RFC 5531 section 12.1).
       if (header.procedure === 0) this.replyToNull(origin, xid);
       else this.refuse(origin, xid, { status: accept_stat.PROC_UNAVAIL });
       return;
     }
-    const context = new Context(origin, credentials, served.procedure, xid);
+    const now = performance.now();
+    let duplicate: DupEntry | undefined;
+    const { source } = origin;
+    if (source !== undefined) {
+      if (this.waiting.size >= this.maxPending) return;
+      if (this.cache !== undefined && !door.isIdempotent) {
+        duplicate = this.first(this.cache, source, message, origin, door.procedure, now);
+        if (duplicate === undefined) return;
+      }
+    }
+    const { counters, procedure } = door;
+    counters.calls += 1;
+    const deadline = now + this.callTimeoutMs;
+    this.run(door, new Context(origin, credentials, procedure, xid, now, deadline, counters, duplicate));
+  }
+
+  /** The entry of a call that has not come before; undefined where it has, and was answered as it should. */
+  private first(
+    cache: DupCache,
+    source: number | string,
+    message: Uint8Array,
+    origin: Origin,
+    procedure: Procedure,
+    now: number,
+  ): DupEntry | undefined {
+    const found = cache.begin(source, this.header, message, this.reader.offset, now);
+    if (found === undefined || found.isNew) return found?.entry;
+    const { reply } = found.entry;
+    if (duplicateChannel.hasSubscribers)
+      duplicateChannel.publish({
+        peer: origin.peer,
+        procedure,
+        xid: this.header.xid,
+        action: found.entry.isFinished ? 'replayed' : 'dropped',
+      });
+    if (reply !== undefined) origin.reply(reply);
+    return undefined;
+  }
+
+  private run(door: Door, context: Context): void {
+    const { reader } = this;
     let args: unknown;
     try {
-      args = served.procedure.args.decode(reader);
+      args = door.procedure.args.decode(reader);
       reader.finish();
     } catch (error) {
       this.settle(error instanceof XdrError ? new GarbageArgs() : error, context);
       return;
     }
+    if (this.waiting.size >= this.maxPending) {
+      this.settle(new Error(`${this.maxPending} calls are under way (maxPending)`), context);
+      return;
+    }
     let result: unknown;
     try {
-      result = served.handle(args, context);
+      result = door.handle(args as never, context);
     } catch (error) {
       this.settle(error, context);
       return;
@@ -206,21 +313,49 @@ export class Dispatcher {
   }
 
   private await(result: PromiseLike<unknown>, context: Context): void {
-    this.inFlight += 1;
-    const done = (): void => {
-      this.inFlight -= 1;
-      if (this.inFlight === 0) for (const wake of this.idleWaiters.splice(0)) wake();
-    };
+    this.waiting.add(context);
+    context.origin.hold?.();
+    this.timer ??= this.setTimer(this.callTimeoutMs);
     result.then(
       (value) => {
+        if (context.isSettled) return;
         this.succeed(value, context);
-        done();
+        this.done(context);
       },
       (error: unknown) => {
+        if (context.isSettled) return;
         this.settle(error, context);
-        done();
+        this.done(context);
       },
     );
+  }
+
+  private done(context: Context): void {
+    this.waiting.delete(context);
+    context.origin.release?.();
+    if (this.waiting.size === 0) for (const wake of this.idleWaiters.splice(0)) wake();
+  }
+
+  private setTimer(afterMs: number): NodeJS.Timeout {
+    return setTimeout(() => this.onTimer(), afterMs).unref();
+  }
+
+  /** Calls past their deadline are answered now; whatever their procedures come to later is lost. */
+  private onTimer(): void {
+    this.timer = undefined;
+    const now = performance.now();
+    for (const context of this.waiting) {
+      if (context.deadline > now) {
+        this.timer = this.setTimer(Math.ceil(context.deadline - now));
+        return;
+      }
+      const error = new Error(
+        `${context.procedure.name} did not settle within ${this.callTimeoutMs / 1000} s`,
+      );
+      this.settle(error, context);
+      context.abort(error);
+      this.done(context);
+    }
   }
 
   private succeed(result: unknown, context: Context): void {
@@ -239,7 +374,7 @@ export class Dispatcher {
       this.settle(error, context);
       return;
     }
-    context.origin.reply(writer.peek());
+    this.answer(context, writer.peek(), 'success', undefined);
   }
 
   private replyToNull(origin: Origin, xid: number): void {
@@ -254,34 +389,58 @@ export class Dispatcher {
 
   /** The one table from what went wrong to what the caller is told. */
   private settle(error: unknown, context: Context): void {
-    const { origin, xid } = context;
-    if (error instanceof NoReply) return;
-    if (error instanceof GarbageArgs) this.refuse(origin, xid, { status: accept_stat.GARBAGE_ARGS });
-    else if (error instanceof AuthError) this.refuse(origin, xid, { denied: 'AUTH_ERROR', why: error.why });
-    else this.fail(error, origin, xid, context.credentials, context.procedure);
+    if (error instanceof NoReply) this.answer(context, undefined, 'silent', undefined);
+    else if (error instanceof GarbageArgs)
+      this.answer(context, this.refusal(context.xid, { status: accept_stat.GARBAGE_ARGS }), 'refused', error);
+    else if (error instanceof AuthError)
+      this.answer(
+        context,
+        this.refusal(context.xid, { denied: 'AUTH_ERROR', why: error.why }),
+        'refused',
+        error,
+      );
+    else {
+      // A fault of ours: told to the operator, never to the caller.
+      this.answer(context, this.refusal(context.xid, { status: accept_stat.SYSTEM_ERR }), 'failed', error);
+      this.report(error, context);
+    }
   }
 
-  /** A fault of ours: told to the operator, never to the caller. */
-  private fail(
-    error: unknown,
-    origin: Origin,
-    xid: number,
-    credentials: Credentials,
-    procedure: Procedure = unknownProcedure,
-  ): void {
-    this.refuse(origin, xid, { status: accept_stat.SYSTEM_ERR });
-    this.onError(error, new Context(origin, credentials, procedure, xid));
+  /** Every call that reached a procedure ends here, once. */
+  private answer(context: Context, reply: Uint8Array | undefined, outcome: Outcome, error: unknown): void {
+    context.settle();
+    const now = performance.now();
+    const durationMs = now - context.startedAt;
+    context.counters?.end(outcome, durationMs);
+    if (context.duplicate !== undefined) this.cache?.finish(context.duplicate, reply, now);
+    if (reply !== undefined) context.origin.reply(reply);
+    if (serverCallChannel.hasSubscribers)
+      serverCallChannel.publish({
+        context,
+        outcome,
+        durationMs,
+        ...(error === undefined ? {} : { error }),
+      });
+  }
+
+  private report(error: unknown, context: Context): void {
+    try {
+      this.onError(error, context);
+    } catch (fault) {
+      process.emitWarning(`onError of an RPC server failed: ${String(fault)}`);
+    }
   }
 
   private refuse(origin: Origin, xid: number, refusal: Refusal): void {
+    origin.reply(this.refusal(xid, refusal));
+  }
+
+  private refusal(xid: number, refusal: Refusal): Uint8Array {
     this.writer.reset();
     writeRefusal(this.writer, xid, refusal);
-    origin.reply(this.writer.peek());
+    return this.writer.peek();
   }
 }
-
-/** Arguments that do not decode; a class of its own so that an XdrError of the procedure's own work is no GARBAGE_ARGS. */
-class GarbageArgs extends Error {}
 
 const unknownProcedure: Procedure = {
   program: 0,

@@ -12,21 +12,46 @@ export {
   sysCredentials,
 } from './auth.js';
 export {
+  type Broadcast,
+  type BroadcastReply,
+  broadcast,
+  DEFAULT_BROADCAST_MS,
+  DEFAULT_FIRST_ROUND_MS,
+  DEFAULT_MAX_BROADCAST_REPLIES,
+  RPCB_MULTICAST_ADDRESS,
+} from './broadcast.js';
+export {
   type ClientOptions,
   type ClientStats,
   createClient,
   DEFAULT_MAX_PENDING_CALLS,
+  MAX_COUNTED_PROCEDURES,
   type RpcClient,
 } from './client.js';
 export {
-  connectUdp,
-  listenUdp,
-  MAX_DATAGRAM_BYTES,
-  resolveHost,
-  type UdpListenOptions,
-  type UdpOptions,
-} from './datagram.js';
-export { Dispatcher, type DispatcherOptions } from './dispatcher.js';
+  ConnectedClient,
+  type ConnectOptions,
+  connect,
+  type Location,
+  type Lookup,
+  type LookupTarget,
+} from './connect.js';
+export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
+export {
+  DEFAULT_CALL_TIMEOUT_MS,
+  DEFAULT_MAX_PENDING,
+  Dispatcher,
+  type DispatcherOptions,
+  type DispatcherStats,
+} from './dispatcher.js';
+export {
+  DEFAULT_DUP_CACHE_AGE_MS,
+  DEFAULT_DUP_CACHE_BYTES,
+  DEFAULT_DUP_CACHE_ENTRIES,
+  DupCache,
+  type DupCacheOptions,
+  type DupCacheStats,
+} from './dupcache.js';
 export {
   AuthError,
   type Executed,
@@ -41,6 +66,14 @@ export {
   TransportError,
   type TransportErrorCode,
 } from './errors.js';
+export type {
+  ClientCallEvent,
+  ConnectionEvent,
+  DuplicateEvent,
+  Outcome,
+  ServerCallEvent,
+} from './events.js';
+export type { InterceptedCall, Interceptor } from './interceptor.js';
 export { connectLoopback, type LoopbackFaults } from './loopback.js';
 export {
   type CallHeader,
@@ -54,6 +87,8 @@ export {
   writeRefusal,
   writeSuccess,
 } from './message.js';
+export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
+export { NATIVE_ENVIRONMENT, peerUid } from './native.js';
 export type {
   CallContext,
   Caller,
@@ -80,22 +115,36 @@ export {
   retryOptions,
 } from './retry.js';
 export { accept_stat, auth_flavor, auth_stat } from './rpcmsg.gen.js';
-export { createServer, DEFAULT_DRAIN_MS, type RpcServer, type ServerOptions } from './server.js';
+export {
+  createServer,
+  DEFAULT_DRAIN_MS,
+  type RpcServer,
+  type ServerOptions,
+  type ServerStats,
+} from './server.js';
 export {
   connectTcp,
   connectUnix,
   DEFAULT_CONNECT_TIMEOUT_MS,
-  DEFAULT_MAX_BUFFERED_BYTES,
-  DEFAULT_MAX_CONNECTIONS,
-  listenTcp,
-  listenUnix,
+  DEFAULT_MAX_RECONNECT_MS,
+  DEFAULT_RECONNECT_MS,
   MAX_UNIX_PATH_BYTES,
-  type StreamListenOptions,
-  type TcpListenOptions,
+  MAX_WAITING_BYTES,
+  type StreamOptions,
   type TcpOptions,
-  type UnixListenOptions,
   type UnixOptions,
 } from './stream.js';
+export {
+  DEFAULT_IDLE_TIMEOUT_MS,
+  DEFAULT_MAX_BUFFERED_BYTES,
+  DEFAULT_MAX_CONNECTIONS,
+  DEFAULT_MAX_PENDING_PER_CONNECTION,
+  listenTcp,
+  listenUnix,
+  type StreamListenOptions,
+  type TcpListenOptions,
+  type UnixListenOptions,
+} from './streamlistener.js';
 export type {
   ClientTransport,
   Listener,
@@ -106,3 +155,16 @@ export type {
   TransportEvents,
   TransportKind,
 } from './transport.js';
+export {
+  DEFAULT_MAX_LOCAL_ADDRESSES,
+  DEFAULT_RESCAN_MS,
+  listenUdp,
+  type UdpListenOptions,
+} from './udplistener.js';
+export {
+  DEFAULT_WORKERS,
+  serveInWorker,
+  startWorkers,
+  type WorkerOptions,
+  type WorkerPool,
+} from './workers.js';

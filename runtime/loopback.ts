@@ -26,6 +26,9 @@ export function connectLoopback(dispatcher: Dispatcher, faults?: LoopbackFaults)
   return new Loopback(dispatcher, faults);
 }
 
+/** Tells one way with faults from another, as addresses tell senders. */
+let lossyWays = 0;
+
 class Loopback implements ClientTransport {
   readonly kind = 'loopback';
   readonly isLossy: boolean;
@@ -49,6 +52,7 @@ class Loopback implements ClientTransport {
       peer: PEER,
       maxReplyBytes: this.maxMessageBytes,
       signal: this.gone.signal,
+      ...(faults === undefined ? {} : { source: `loopback ${++lossyWays}` }),
       reply: (message) => this.carry(message, (copy) => this.events?.message(copy)),
     };
   }

@@ -5,7 +5,7 @@
 
 import type { Codec } from '../xdr/index.js';
 import type { Credentials } from './auth.js';
-import type { Peer } from './transport.js';
+import type { Peer, TransportKind } from './transport.js';
 
 /** One remote procedure: where it is (RFC 5531 section 8.2) and what goes in and out. */
 export interface Procedure<A = unknown, R = unknown> {
@@ -16,6 +16,11 @@ export interface Procedure<A = unknown, R = unknown> {
   readonly name: string;
   readonly args: Codec<A>;
   readonly result: Codec<R>;
+  /**
+   * True where running it twice is as good as once, as with a look-up: calls over UDP then take no room
+   * in the duplicate request cache. Default false.
+   */
+  readonly idempotent?: boolean;
 }
 
 /** What may be said of one call; what is not said is taken from the client's own options. */
@@ -40,7 +45,13 @@ export interface CallContext {
   readonly credentials: Credentials;
   readonly procedure: Procedure;
   readonly xid: number;
-  /** Fires when the answer can no longer be delivered: the connection is gone, the server closes. */
+  /** How the call came. */
+  readonly transport: TransportKind;
+  /** The address of ours it was sent to; a wildcard where the system does not tell. */
+  readonly localAddress: string;
+  /** When the server gives up on this call and answers SYSTEM_ERR, in milliseconds as `performance.now()` counts. */
+  readonly deadline: number;
+  /** Fires when the answer can no longer be delivered: the connection is gone, the deadline is past, the server closes. */
   readonly signal: AbortSignal;
 }
 

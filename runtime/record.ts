@@ -30,6 +30,9 @@ export const MARK_BYTES = 4;
 
 const LAST = 0x8000_0000;
 const FIRST_BUFFER_BYTES = 512;
+/** A sending buffer that had to grow beyond this is not kept. */
+const KEEP_BYTES = 65_536;
+const NO_BYTES = Buffer.alloc(0);
 
 /**
  * Finds the records in a stream of chunks. A record that lies whole in one chunk and one
@@ -48,6 +51,7 @@ export class RecordParser {
   private fragments = 0;
   private gathered: Uint8Array<ArrayBuffer> | undefined;
   private gatheredBytes = 0;
+  private isPaused = false;
 
   constructor(options: RecordOptions = {}) {
     this.maxRecordBytes = options.maxRecordBytes ?? DEFAULT_MAX_RECORD_BYTES;
@@ -66,13 +70,14 @@ export class RecordParser {
 
   /**
    * Takes the next chunk and calls `onRecord` for each record it completes; the bytes are valid
-   * only during that call. Throws TransportError `RPC_FRAMING` over a limit: the stream has lost
+   * only during that call. The bytes taken: fewer than the chunk's where `onRecord` called
+   * {@link pause}, and the rest is to be pushed again after {@link resume}. Throws TransportError `RPC_FRAMING` over a limit: the stream has lost
    * its frame then and must be closed.
    */
-  push(chunk: Uint8Array, onRecord: (record: Uint8Array) => void): void {
+  push(chunk: Uint8Array, onRecord: (record: Uint8Array) => void): number {
     const end = chunk.length;
     let at = 0;
-    while (at < end) {
+    while (at < end && !this.isPaused) {
       if (this.state === 'mark') {
         if (this.markBytes === 0 && end - at >= MARK_BYTES) {
           this.mark =
@@ -101,6 +106,16 @@ export class RecordParser {
       }
       this.endFragment(onRecord);
     }
+    return at;
+  }
+
+  /** Makes {@link push} stop after the record it is at. */
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
   }
 
   private beginFragment(): void {
@@ -156,7 +171,7 @@ export class RecordParser {
  * is one fragment; one over 2^31-1 bytes cannot be (the writer's own limit is lower).
  */
 export class RecordFramer {
-  private bytes = new Uint8Array(FIRST_BUFFER_BYTES);
+  private bytes = NO_BYTES;
   private at = 0;
 
   /** Bytes waiting to be taken. */
@@ -167,27 +182,39 @@ export class RecordFramer {
   /** Adds one record, copying it. */
   add(record: Uint8Array): void {
     const size = record.length;
-    const needed = this.at + MARK_BYTES + size;
+    const start = this.at;
+    const needed = start + MARK_BYTES + size;
     if (needed > this.bytes.length) {
-      const larger = new Uint8Array(Math.max(needed, this.bytes.length * 2));
-      larger.set(this.bytes.subarray(0, this.at));
+      const larger = Buffer.allocUnsafeSlow(Math.max(FIRST_BUFFER_BYTES, needed, this.bytes.length * 2));
+      larger.set(this.bytes.subarray(0, start));
       this.bytes = larger;
     }
     const bytes = this.bytes;
-    const mark = (LAST | size) >>> 0;
-    bytes[this.at] = mark >>> 24;
-    bytes[this.at + 1] = mark >>> 16;
-    bytes[this.at + 2] = mark >>> 8;
-    bytes[this.at + 3] = mark;
-    bytes.set(record, this.at + MARK_BYTES);
+    bytes[start] = 0x80 | (size >>> 24);
+    bytes[start + 1] = size >>> 16;
+    bytes[start + 2] = size >>> 8;
+    bytes[start + 3] = size;
+    bytes.set(record, start + MARK_BYTES);
     this.at = needed;
   }
 
   /** Everything added so far; the framer forgets it and the caller owns it. */
-  take(): Uint8Array<ArrayBuffer> {
+  take(): Buffer<ArrayBuffer> {
     const taken = this.bytes.subarray(0, this.at);
-    this.bytes = new Uint8Array(Math.min(Math.max(FIRST_BUFFER_BYTES, this.at), 65_536));
+    this.bytes = NO_BYTES;
     this.at = 0;
     return taken;
+  }
+
+  /**
+   * Gives everything added so far to `write`, which says whether it is done with the bytes: then
+   * their memory is used again.
+   */
+  flushTo(write: (bytes: Buffer) => boolean): void {
+    const taken = this.bytes.subarray(0, this.at);
+    this.at = 0;
+    const kept = this.bytes;
+    this.bytes = NO_BYTES;
+    if (write(taken) && this.at === 0 && kept.length <= KEEP_BYTES) this.bytes = kept;
   }
 }

@@ -3,16 +3,22 @@
  * them for whoever publishes it, and drains on close. What a call means is the dispatcher's.
  */
 
-import { listenUdp, type UdpListenOptions } from './datagram.js';
-import { Dispatcher, type DispatcherOptions } from './dispatcher.js';
+import { Dispatcher, type DispatcherOptions, type DispatcherStats } from './dispatcher.js';
 import type { Service } from './procedure.js';
-import { listenTcp, listenUnix, type TcpListenOptions, type UnixListenOptions } from './stream.js';
+import { listenTcp, listenUnix, type TcpListenOptions, type UnixListenOptions } from './streamlistener.js';
 import type { Listener, Receive } from './transport.js';
+import { listenUdp, type UdpListenOptions } from './udplistener.js';
 
 /** See {@link createServer}. */
 export interface ServerOptions extends DispatcherOptions {
   /** Served from the start; more by {@link RpcServer.add}. */
   readonly services?: readonly Service[];
+}
+
+/** What a server has seen so far. */
+export interface ServerStats extends DispatcherStats {
+  /** Open now, on all listeners together. */
+  readonly connections: number;
 }
 
 /** Default for the time {@link RpcServer.close} waits for calls under way: 5 s. */
@@ -41,6 +47,14 @@ export class RpcServer {
     return this.dispatcher.services;
   }
 
+  /** Counters and latencies of each procedure, the duplicate request cache and the connections, as of now. */
+  stats(): ServerStats {
+    return {
+      ...this.dispatcher.stats(),
+      connections: this.open.reduce((sum, { connectionCount }) => sum + (connectionCount ?? 0), 0),
+    };
+  }
+
   /** Adds one version of a program. Throws RangeError where it is served already. */
   add(service: Service): void {
     this.dispatcher.add(service);
@@ -59,6 +73,13 @@ export class RpcServer {
   /** Opens a unix socket. Rejects with the system's error. */
   async listenUnix(options: UnixListenOptions): Promise<Listener> {
     return this.keep(await listenUnix(options, this.receive));
+  }
+
+  /** Closes one door and forgets it; the others stay open. */
+  async shut(listener: Listener): Promise<void> {
+    const at = this.open.indexOf(listener);
+    if (at !== -1) this.open.splice(at, 1);
+    await listener.close();
   }
 
   /**
@@ -82,6 +103,7 @@ export class RpcServer {
     });
     await Promise.race([this.dispatcher.idle(), late]);
     clearTimeout(timer);
+    this.dispatcher.abort(new Error('the server was closed'));
     await Promise.all(this.open.splice(0).map((listener) => listener.close()));
   }
 

@@ -32,6 +32,15 @@ export interface Origin {
   readonly maxReplyBytes: number;
   /** Fires when no reply can be delivered any more. */
   readonly signal: AbortSignal;
+  /**
+   * What tells this sender from all others, where a message may arrive twice: the duplicate request
+   * cache's key. Undefined where each message arrives once.
+   */
+  readonly source?: string | number;
+  /** A call is being waited for: its answer comes later. Each has its {@link release}. */
+  hold?(): void;
+  /** A call that was waited for has ended, with an answer or without. */
+  release?(): void;
   /** Sends a reply. The bytes are valid only during this call. */
   reply(message: Uint8Array): void;
 }
@@ -46,6 +55,8 @@ export interface Listener {
   readonly address: string;
   /** 0 for a path. */
   readonly port: number;
+  /** Connections open now; undefined where there are none, as with UDP. */
+  readonly connectionCount?: number;
   /** Takes no more messages; replies to those taken still go out. */
   stop(): Promise<void>;
   /** Closes everything, replies under way or not. */
@@ -73,6 +84,8 @@ export interface ClientTransport {
   start(events: TransportEvents): void;
   /** Sends one message, copying it. Failures come through {@link TransportEvents.lost}. */
   send(message: Uint8Array): void;
+  /** Gives up the connection there is, as if it had broken: where there are connections. */
+  reset?(error: TransportError): void;
   /** Ends it, once or often. */
   close(): Promise<void>;
 }

@@ -1,0 +1,380 @@
+/**
+ * The few system calls that Node does not offer, through the optional dependency koffi: many
+ * datagrams in one call, the address a datagram was sent to, and who is at the other end of a
+ * unix socket. Linux on 64-bit little-endian machines only; everywhere else, and where koffi is
+ * not installed, {@link native} is undefined and the plain ways are taken. It knows numbers and
+ * layouts of the kernel; it knows nothing of RPC.
+ *
+ * One message of recvmmsg and sendmmsg (struct mmsghdr), as laid out below:
+ *
+ *    0 name address | 8 name length | 16 iov address | 24 iov count | 32 control address
+ *   40 control length | 48 flags | 56 bytes received or sent
+ */
+
+import { createRequire } from 'node:module';
+import type net from 'node:net';
+import {
+  AF_INET,
+  AF_INET6,
+  CONTROL_BYTES,
+  IP_PKTINFO,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  NAME_BYTES,
+  nameBytes,
+  sourceFrom,
+} from './sockaddr.js';
+
+/** Datagrams taken or sent by one system call at most. */
+export const MAX_BATCH = 64;
+/** Room for one datagram received: the largest there can be. */
+const SLOT_BYTES = 65_536;
+/** Room for the datagrams of one sending batch together. */
+const SEND_BYTES = 4 * SLOT_BYTES;
+const HEADER_BYTES = 64;
+const WORDS = HEADER_BYTES / 4;
+
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SO_RCVBUF = 8;
+const SO_PEERCRED = 17;
+const SO_RCVBUFFORCE = 33;
+const SOCK_DGRAM = 2;
+const SOCK_FLAGS = 0o4000 | 0o2000000; // non-blocking, closed on exec
+const IPV6_V6ONLY = 26;
+const IPV6_RECVPKTINFO = 49;
+const MSG_DONTWAIT = 0x40;
+export const EAGAIN = 11;
+export const ECONNREFUSED = 111;
+
+type Call = (...args: readonly (number | bigint | null | ArrayBufferView)[]) => number;
+
+/** As much of koffi as is used here. */
+interface Koffi {
+  load(name: string | null): { func(prototype: string): Call };
+  address(of: ArrayBufferView): bigint;
+  errno(): number;
+}
+
+/** The system calls, as numbers in and out: -1 is failure, and {@link errno} says which. */
+interface Calls {
+  readonly socket: Call;
+  readonly bind: Call;
+  readonly connect: Call;
+  readonly close: Call;
+  readonly setsockopt: Call;
+  readonly getsockopt: Call;
+  readonly recvmmsg: Call;
+  readonly sendmmsg: Call;
+}
+
+/** Means that are there only where koffi is; see {@link native}. */
+export class Native {
+  private readonly koffi: Koffi;
+  readonly calls: Calls;
+  private inbox: Inbox | undefined;
+
+  constructor(koffi: Koffi) {
+    this.koffi = koffi;
+    const libc = koffi.load(null);
+    this.calls = {
+      socket: libc.func('int socket(int, int, int)'),
+      bind: libc.func('int bind(int, void *, uint)'),
+      connect: libc.func('int connect(int, void *, uint)'),
+      close: libc.func('int close(int)'),
+      setsockopt: libc.func('int setsockopt(int, int, int, void *, uint)'),
+      getsockopt: libc.func('int getsockopt(int, int, int, void *, void *)'),
+      recvmmsg: libc.func('int recvmmsg(int, void *, uint, int, void *)'),
+      sendmmsg: libc.func('int sendmmsg(int, void *, uint, int)'),
+    };
+  }
+
+  /** The system's number for why the last call failed. */
+  errno(): number {
+    return this.koffi.errno();
+  }
+
+  address(of: ArrayBufferView): bigint {
+    return this.koffi.address(of);
+  }
+
+  /** Where datagrams are received: one for the thread, since a batch is worked off before the next is taken. */
+  get received(): Inbox {
+    this.inbox ??= new Inbox(this);
+    return this.inbox;
+  }
+
+  /**
+   * A UDP descriptor, bound. `reuse` lets other sockets of ours bind addresses of the same port;
+   * `tellsAddress` makes each datagram carry the address it was sent to. Throws an error with the
+   * system's `code` and `syscall` as Node's own do.
+   */
+  openUdp(options: {
+    readonly name: Uint8Array;
+    readonly reuse: boolean;
+    readonly tellsAddress: boolean;
+    readonly receiveBufferBytes: number;
+  }): number {
+    const { calls } = this;
+    const family = familyOf(options.name);
+    const fd = calls.socket(family, SOCK_DGRAM | SOCK_FLAGS, 0);
+    if (fd < 0) throw this.error('socket');
+    if (family === AF_INET6) this.set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (options.reuse) this.set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    // The second works for the privileged alone, and beyond the system's limit.
+    this.set(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
+    this.set(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBufferBytes);
+    if (options.tellsAddress)
+      this.set(
+        fd,
+        family === AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+        family === AF_INET ? IP_PKTINFO : IPV6_RECVPKTINFO,
+        1,
+      );
+    if (calls.bind(fd, options.name, nameBytes(family)) < 0) {
+      const error = this.error('bind');
+      calls.close(fd);
+      throw error;
+    }
+    return fd;
+  }
+
+  /** Lets the descriptor speak to `name` alone. */
+  connectUdp(fd: number, name: Uint8Array): void {
+    if (this.calls.connect(fd, name, nameBytes(familyOf(name))) < 0) throw this.error('connect');
+  }
+
+  /** The user at the other end of a connected unix socket, where the kernel tells (SO_PEERCRED). */
+  peerUid(fd: number): number | undefined {
+    const credentials = new Uint32Array(3);
+    const size = new Uint32Array([12]);
+    if (this.calls.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, size) < 0 || size[0] !== 12)
+      return undefined;
+    // pid, uid, gid; -1 where there is no peer.
+    return credentials[1] === 0xffff_ffff ? undefined : credentials[1];
+  }
+
+  /** Whether other sockets that say the same may bind an address and port that this one covers (SO_REUSEADDR). */
+  setReuse(fd: number, isAllowed: boolean): void {
+    this.set(fd, SOL_SOCKET, SO_REUSEADDR, isAllowed ? 1 : 0);
+  }
+
+  private set(fd: number, level: number, option: number, value: number): void {
+    this.calls.setsockopt(fd, level, option, new Int32Array([value]), 4);
+  }
+
+  private error(syscall: string): NodeJS.ErrnoException {
+    const number = this.errno();
+    const code = ERROR_NAMES[number] ?? `E${number}`;
+    return Object.assign(new Error(`${syscall} ${code}`), { code, errno: -number, syscall });
+  }
+}
+
+const ERROR_NAMES: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  13: 'EACCES',
+  22: 'EINVAL',
+  23: 'ENFILE',
+  24: 'EMFILE',
+  97: 'EAFNOSUPPORT',
+  98: 'EADDRINUSE',
+  99: 'EADDRNOTAVAIL',
+  101: 'ENETUNREACH',
+  [ECONNREFUSED]: 'ECONNREFUSED',
+  113: 'EHOSTUNREACH',
+};
+
+/** Datagrams as recvmmsg left them: {@link MAX_BATCH} slots, overwritten by the next {@link receive}. */
+export class Inbox {
+  private readonly owner: Native;
+  private readonly data = new Uint8Array(MAX_BATCH * SLOT_BYTES);
+  private readonly names = new Uint8Array(MAX_BATCH * NAME_BYTES);
+  private readonly controls = new Uint8Array(MAX_BATCH * CONTROL_BYTES);
+  private readonly headers = new Uint32Array(MAX_BATCH * WORDS);
+  private readonly vectors = new BigUint64Array(MAX_BATCH * 2);
+  private readonly at: bigint;
+  /** The sender of the datagram in each slot, as the kernel writes it (struct sockaddr). */
+  readonly name: readonly Uint8Array[];
+  /** The control message of each slot, which names the address asked. */
+  readonly control: readonly Uint8Array[];
+
+  constructor(owner: Native) {
+    this.owner = owner;
+    this.name = slices(this.names, NAME_BYTES);
+    this.control = slices(this.controls, CONTROL_BYTES);
+    const [data, names, controls, vectors] = [this.data, this.names, this.controls, this.vectors].map((of) =>
+      owner.address(of),
+    ) as [bigint, bigint, bigint, bigint];
+    this.at = owner.address(this.headers);
+    const pointers = new BigUint64Array(this.headers.buffer);
+    for (let i = 0; i < MAX_BATCH; i++) {
+      this.vectors[i * 2] = data + BigInt(i * SLOT_BYTES);
+      this.vectors[i * 2 + 1] = BigInt(SLOT_BYTES);
+      pointers[i * 8] = names + BigInt(i * NAME_BYTES);
+      pointers[i * 8 + 2] = vectors + BigInt(i * 16);
+      pointers[i * 8 + 3] = 1n;
+      pointers[i * 8 + 4] = controls + BigInt(i * CONTROL_BYTES);
+      this.rearm(i);
+    }
+  }
+
+  /** Takes what is waiting on `fd`, at most {@link MAX_BATCH}: how many came, 0 where none or on failure. */
+  receive(fd: number): number {
+    const count = this.owner.calls.recvmmsg(fd, this.at, MAX_BATCH, MSG_DONTWAIT, null);
+    if (count <= 0) return 0;
+    for (let i = 0; i < count; i++) this.rearm(i);
+    return count;
+  }
+
+  /** The datagram in slot `i`, as a view. */
+  bytes(i: number): Uint8Array {
+    const start = i * SLOT_BYTES;
+    return this.data.subarray(start, start + (this.headers[i * WORDS + 14] as number));
+  }
+
+  /** The kernel writes back what it used of these; the next datagram may need all of it. */
+  private rearm(i: number): void {
+    this.headers[i * WORDS + 2] = NAME_BYTES;
+    this.headers[i * WORDS + 10] = CONTROL_BYTES;
+  }
+}
+
+/** Datagrams to be sent together. */
+export class Outbox {
+  private readonly owner: Native;
+  private readonly fd: number;
+  private readonly onBlocked: (message: Uint8Array, name: Uint8Array) => void;
+  private readonly onError: (errno: number) => void;
+  private readonly data = new Uint8Array(SEND_BYTES);
+  private readonly names = new Uint8Array(MAX_BATCH * NAME_BYTES);
+  private readonly controls = new Uint8Array(MAX_BATCH * CONTROL_BYTES);
+  private readonly headers = new Uint32Array(MAX_BATCH * WORDS);
+  private readonly vectors = new BigUint64Array(MAX_BATCH * 2);
+  private readonly sizes = new Uint32Array(this.vectors.buffer);
+  private readonly dataAt: bigint;
+  private readonly at: bigint;
+  private used = 0;
+  private count = 0;
+
+  /**
+   * `onBlocked` gets each datagram the socket had no room for; `onError` the reason of one that
+   * could not be sent.
+   */
+  constructor(
+    owner: Native,
+    fd: number,
+    onBlocked: (message: Uint8Array, name: Uint8Array) => void,
+    onError: (errno: number) => void,
+  ) {
+    this.owner = owner;
+    this.fd = fd;
+    this.onBlocked = onBlocked;
+    this.onError = onError;
+    this.dataAt = owner.address(this.data);
+    this.at = owner.address(this.headers);
+    const [names, controls, vectors] = [this.names, this.controls, this.vectors].map((of) =>
+      owner.address(of),
+    ) as [bigint, bigint, bigint];
+    const pointers = new BigUint64Array(this.headers.buffer);
+    for (let i = 0; i < MAX_BATCH; i++) {
+      pointers[i * 8] = names + BigInt(i * NAME_BYTES);
+      pointers[i * 8 + 2] = vectors + BigInt(i * 16);
+      pointers[i * 8 + 3] = 1n;
+      pointers[i * 8 + 4] = controls + BigInt(i * CONTROL_BYTES);
+    }
+  }
+
+  /** Datagrams waiting for {@link flush}. */
+  get length(): number {
+    return this.count;
+  }
+
+  /**
+   * Adds a datagram, copying all of it. `name` is the receiver, or undefined on a connected socket;
+   * `control` the address to send from, as it came in, or undefined for the system's choice.
+   */
+  add(message: Uint8Array, name: Uint8Array | undefined, control: Uint8Array | undefined): void {
+    const size = message.length;
+    if (this.count === MAX_BATCH || this.used + size > SEND_BYTES) this.flush();
+    const i = this.count;
+    this.data.set(message, this.used);
+    this.vectors[i * 2] = this.dataAt + BigInt(this.used);
+    this.sizes[i * 4 + 2] = size;
+    const header = i * WORDS;
+    if (name !== undefined) this.names.set(name, i * NAME_BYTES);
+    this.headers[header + 2] = name === undefined ? 0 : nameBytes(name[0] as number);
+    const controlBytes = control === undefined ? 0 : sourceFrom(control, this.controls, i * CONTROL_BYTES);
+    this.headers[header + 10] = controlBytes;
+    this.used += size;
+    this.count = i + 1;
+  }
+
+  /** Sends what was added. */
+  flush(): void {
+    const { count } = this;
+    let sent = 0;
+    while (sent < count) {
+      const from = this.at + BigInt(sent * HEADER_BYTES);
+      const done = this.owner.calls.sendmmsg(this.fd, from, count - sent, MSG_DONTWAIT);
+      if (done > 0) {
+        sent += done;
+        continue;
+      }
+      const errno = this.owner.errno();
+      if (errno === EAGAIN) break;
+      sent += 1;
+      this.onError(errno);
+    }
+    this.count = 0;
+    this.used = 0;
+    for (let i = sent; i < count; i++) {
+      const start = Number((this.vectors[i * 2] as bigint) - this.dataAt);
+      this.onBlocked(
+        this.data.slice(start, start + (this.sizes[i * 4 + 2] as number)),
+        this.names.slice(i * NAME_BYTES, (i + 1) * NAME_BYTES),
+      );
+    }
+  }
+}
+
+function slices(of: Uint8Array, size: number): Uint8Array[] {
+  return Array.from({ length: MAX_BATCH }, (_, i) => of.subarray(i * size, (i + 1) * size));
+}
+
+function familyOf(name: Uint8Array): number {
+  return name[0] as number;
+}
+
+let loaded: Native | null | undefined;
+
+/** Turns the fast ways off for a whole process: `RPC_NATIVE=0`. */
+export const NATIVE_ENVIRONMENT = 'RPC_NATIVE';
+
+/** The system calls, or undefined where there is no way to make them or the environment forbids it. */
+export function native(): Native | undefined {
+  if (process.env[NATIVE_ENVIRONMENT] === '0') return undefined;
+  if (loaded === undefined) loaded = load();
+  return loaded ?? undefined;
+}
+
+function load(): Native | null {
+  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) return null;
+  try {
+    return new Native(createRequire(import.meta.url)('koffi') as Koffi);
+  } catch {
+    // Optional: without it everything works, some of it more slowly.
+    return null;
+  }
+}
+
+/**
+ * The user at the other end of a unix socket, or undefined where nobody can tell: koffi is not
+ * there, or the socket is of another kind. About 1 us.
+ */
+export function peerUid(socket: net.Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  if (typeof handle !== 'object' || handle === null) return undefined;
+  // Undocumented in Node, and the only way to a connection's descriptor; where it is gone we know nothing.
+  const fd: unknown = Reflect.get(handle, 'fd');
+  return typeof fd === 'number' && fd >= 0 ? native()?.peerUid(fd) : undefined;
+}

@@ -1,0 +1,124 @@
+/**
+ * Addresses as the Linux kernel writes them beside a datagram: struct sockaddr for the sender, a
+ * control message for the address it was sent to. Bytes in, bytes out; no calls are made here.
+ *
+ *   sockaddr_in:   family 2 | port 2 (big-endian) | address 4 | zero 8
+ *   sockaddr_in6:  family 2 | port 2 (big-endian) | flow 4 | address 16 | zone 4
+ *   control:       length 8 | level 4 | type 4 | in_pktinfo 12 or in6_pktinfo 20
+ */
+
+/** Room for either kind of address. */
+export const NAME_BYTES = 32;
+/** Room for either kind of control message. */
+export const CONTROL_BYTES = 64;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const IPPROTO_IP = 0;
+export const IP_PKTINFO = 8;
+export const IPPROTO_IPV6 = 41;
+const IPV6_PKTINFO = 50;
+
+/** Bytes of a sockaddr of this family. */
+export function nameBytes(family: number): number {
+  return family === AF_INET ? 16 : 28;
+}
+
+/** The address and port as the kernel writes them (sockaddr_in, sockaddr_in6). The address is numeric. */
+export function socketName(address: string, port: number): Uint8Array {
+  const name = new Uint8Array(NAME_BYTES);
+  name[2] = port >>> 8;
+  name[3] = port & 0xff;
+  if (!address.includes(':')) {
+    name[0] = AF_INET;
+    const parts = address.split('.');
+    for (let i = 0; i < 4; i++) name[4 + i] = Number(parts[i]);
+    return name;
+  }
+  name[0] = AF_INET6;
+  const [text = '', zone] = address.split('%') as [string, string?];
+  const words = ipv6Words(text);
+  for (let i = 0; i < 8; i++) {
+    const word = words[i] as number;
+    name[8 + 2 * i] = word >>> 8;
+    name[9 + 2 * i] = word & 0xff;
+  }
+  // A zone is given as the number of its interface; one given by name is looked up by the caller.
+  if (zone !== undefined) new DataView(name.buffer).setUint32(24, Number(zone), true);
+  return name;
+}
+
+function ipv6Words(text: string): number[] {
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
+  if (dotted !== null) {
+    const [a, b, c, d] = dotted.slice(2).map(Number) as [number, number, number, number];
+    return ipv6Words(`${dotted[1]}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`);
+  }
+  const [head = '', tail] = text.split('::') as [string, string?];
+  const words = (part: string): number[] =>
+    part === '' ? [] : part.split(':').map((word) => Number.parseInt(word, 16));
+  if (tail === undefined) return words(head);
+  const [first, last] = [words(head), words(tail)];
+  return [...first, ...Array<number>(Math.max(0, 8 - first.length - last.length)).fill(0), ...last];
+}
+
+/** The address in a name, as Node writes it, without a zone. */
+export function addressOf(name: Uint8Array): string {
+  if (name[0] === AF_INET) return `${name[4]}.${name[5]}.${name[6]}.${name[7]}`;
+  return ipv6Text(name, 8);
+}
+
+/** The zone of a link-local name as a number of an interface; 0 where it has none. */
+export function zoneOf(name: Uint8Array): number {
+  return name[0] === AF_INET6 ? (name[24]! | (name[25]! << 8) | (name[26]! << 16)) >>> 0 : 0;
+}
+
+/** The port in a name. */
+export function portOf(name: Uint8Array): number {
+  return ((name[2] as number) << 8) | (name[3] as number);
+}
+
+/** What tells one sender from all others. A number where that is enough: IPv4 address and port. */
+export function keyOf(name: Uint8Array): number | string {
+  if (name[0] === AF_INET)
+    return (
+      (((name[4]! << 24) | (name[5]! << 16) | (name[6]! << 8) | name[7]!) >>> 0) * 65_536 +
+      ((name[2]! << 8) | name[3]!)
+    );
+  return String.fromCharCode(...name.subarray(2, 28));
+}
+
+/** Our own address that a datagram was sent to, from its control message; undefined where that was a group or nothing. */
+export function destinationOf(control: Uint8Array): string | undefined {
+  const kind = control[12];
+  // in_pktinfo: interface, our address, the address in the header.
+  if (control[8] === IPPROTO_IP && kind === IP_PKTINFO)
+    return `${control[20]}.${control[21]}.${control[22]}.${control[23]}`;
+  if (control[8] === IPPROTO_IPV6 && kind === IPV6_PKTINFO && control[16] !== 0xff)
+    return ipv6Text(control, 16);
+  return undefined;
+}
+
+/** Writes the control message that makes a reply leave from the address asked; its bytes. */
+export function sourceFrom(control: Uint8Array, out: Uint8Array, at: number): number {
+  const isV4 = control[8] === IPPROTO_IP;
+  if ((isV4 ? control[12] !== IP_PKTINFO : control[12] !== IPV6_PKTINFO) || (!isV4 && control[16] === 0xff))
+    return 0;
+  out.set(control, at);
+  // The interface is left to the routes, but for IPv6, whose link-local addresses need it.
+  if (isV4) out.fill(0, at + 16, at + 20);
+  return isV4 ? 32 : 40;
+}
+
+function ipv6Text(bytes: Uint8Array, at: number): string {
+  const words: number[] = [];
+  for (let i = 0; i < 8; i++) words.push((bytes[at + 2 * i]! << 8) | bytes[at + 2 * i + 1]!);
+  let [best, bestSize] = [-1, 1];
+  for (let i = 0; i < 8; i++) {
+    let size = 0;
+    while (i + size < 8 && words[i + size] === 0) size += 1;
+    if (size > bestSize) [best, bestSize] = [i, size];
+  }
+  const hex = (part: number[]): string => part.map((word) => word.toString(16)).join(':');
+  if (best < 0) return hex(words);
+  return `${hex(words.slice(0, best))}::${hex(words.slice(best + bestSize))}`;
+}

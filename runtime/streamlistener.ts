@@ -1,0 +1,368 @@
+/**
+ * RPC over byte streams, the serving end: TCP and unix sockets. Replies that are ready together
+ * leave in one write. A peer costs what its limits allow and no more: one that does not read is
+ * not read from, one that asks for too much at a time waits, one that does neither is cut off.
+ */
+
+import { readFileSync } from 'node:fs';
+import { chmod, lstat, unlink } from 'node:fs/promises';
+import net from 'node:net';
+import { TransportError } from './errors.js';
+import { connectionChannel } from './events.js';
+import { peerUid } from './native.js';
+import { RecordFramer, type RecordOptions, RecordParser } from './record.js';
+import { checkPath } from './stream.js';
+import type { Listener, Netid, Origin, Peer, Receive } from './transport.js';
+
+/** Default for the connections of one listener. */
+export const DEFAULT_MAX_CONNECTIONS = 4_096;
+/** Default for the bytes of replies that a connection's peer has not read: 8 MiB. */
+export const DEFAULT_MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
+/** Default for the time a connection may go without a whole call, or without reading its replies: 5 minutes. */
+export const DEFAULT_IDLE_TIMEOUT_MS = 300_000;
+/** Default for the calls of one connection that are waited for at a time. */
+export const DEFAULT_MAX_PENDING_PER_CONNECTION = 1_024;
+/** Descriptors left for everything else when a listener's connections are counted against the system's limit. */
+const RESERVED_DESCRIPTORS = 64;
+/** Replies are sent once there are so many bytes of them, though more may come. */
+const FLUSH_BYTES = 65_536;
+/** A peer that leaves more than this unread is not read from until it has caught up. */
+const PAUSE_BYTES = 65_536;
+
+/** Bounds on what peers may cost a listener. */
+export interface StreamListenOptions extends RecordOptions {
+  /**
+   * Most connections at a time; one more is closed at once. Never more than the system's limit of
+   * descriptors less 64. Default {@link DEFAULT_MAX_CONNECTIONS}.
+   */
+  readonly maxConnections?: number;
+  /** Most bytes of replies a peer may leave unread before it is cut off. Default {@link DEFAULT_MAX_BUFFERED_BYTES}. */
+  readonly maxBufferedBytes?: number;
+  /**
+   * Milliseconds without a whole call, and with none under way, after which a connection is closed;
+   * a peer that sends a call byte by byte or does not read its replies has no longer. 0 for ever.
+   * Default {@link DEFAULT_IDLE_TIMEOUT_MS}.
+   */
+  readonly idleTimeoutMs?: number;
+  /** Most calls of one connection under way at a time; further ones stay unread. Default {@link DEFAULT_MAX_PENDING_PER_CONNECTION}. */
+  readonly maxPendingPerConnection?: number;
+}
+
+/** Where a TCP listener listens. */
+export interface TcpListenOptions extends StreamListenOptions {
+  /** IP address; `0.0.0.0` or `::` for all of one family. */
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+}
+
+/** Where a unix listener listens. */
+export interface UnixListenOptions extends StreamListenOptions {
+  /** At most 107 bytes. A socket file that nobody answers on is replaced. */
+  readonly path: string;
+  /** Permissions of the socket file. Default 0o666, as rpcbind's. */
+  readonly mode?: number;
+}
+
+/** Opens a TCP listener. Rejects with the system's error (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
+export async function listenTcp(options: TcpListenOptions, receive: Receive): Promise<Listener> {
+  const netid = net.isIP(options.host) === 6 ? 'tcp6' : 'tcp';
+  const server = net.createServer({ noDelay: true, allowHalfOpen: true });
+  await listen(server, {
+    host: options.host,
+    port: options.port,
+    ipv6Only: netid === 'tcp6',
+    exclusive: true,
+    backlog: BACKLOG,
+  });
+  const { address, port } = server.address() as net.AddressInfo;
+  return new StreamListener(server, netid, 'tcp', address, port, options, receive);
+}
+
+/** Connections that may wait to be accepted; the system may allow fewer. */
+const BACKLOG = 1_024;
+
+/** Opens a unix listener. Rejects with the system's error; throws RangeError for a path that is too long. */
+export async function listenUnix(options: UnixListenOptions, receive: Receive): Promise<Listener> {
+  checkPath(options.path);
+  const server = net.createServer({ allowHalfOpen: true });
+  const isFile = !options.path.startsWith('\0');
+  if (isFile && (await isDeadSocket(options.path))) await unlink(options.path);
+  await listen(server, { path: options.path, backlog: BACKLOG });
+  if (isFile) await chmod(options.path, options.mode ?? 0o666);
+  return new StreamListener(server, 'local', 'unix', options.path, 0, options, receive);
+}
+
+class StreamListener implements Listener {
+  readonly netid: Netid;
+  readonly address: string;
+  readonly port: number;
+  private readonly server: net.Server;
+  private readonly connections = new Set<Connection>();
+  private readonly timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    server: net.Server,
+    netid: Netid,
+    kind: 'tcp' | 'unix',
+    address: string,
+    port: number,
+    options: StreamListenOptions,
+    receive: Receive,
+  ) {
+    this.server = server;
+    this.netid = netid;
+    this.address = address;
+    this.port = port;
+    const limit = descriptorLimit() - RESERVED_DESCRIPTORS;
+    server.maxConnections = Math.max(1, Math.min(options.maxConnections ?? DEFAULT_MAX_CONNECTIONS, limit));
+    server.on('connection', (socket) => {
+      const connection = new Connection(socket, kind, address, options, receive);
+      this.connections.add(connection);
+      tell('open', connection);
+      socket.on('close', () => {
+        this.connections.delete(connection);
+        tell('close', connection);
+      });
+    });
+    // A connection that could not be accepted is the peer's loss, not the listener's end.
+    server.on('error', () => undefined);
+    const idleMs = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS;
+    if (idleMs > 0) {
+      // Four looks in the time allowed: a connection may be idle for up to a quarter longer.
+      this.timer = setInterval(() => {
+        for (const connection of this.connections) connection.look();
+      }, idleMs / 4);
+      this.timer.unref();
+    }
+  }
+
+  /** Connections open now. */
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  stop(): Promise<void> {
+    this.server.close();
+    for (const connection of this.connections) connection.stop();
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    const closed = new Promise<void>((done) => this.server.close(() => done()));
+    for (const connection of this.connections) connection.end();
+    await closed;
+  }
+}
+
+/** One connection: the origin of every call that comes on it. */
+class Connection implements Origin {
+  readonly maxReplyBytes = Number.MAX_SAFE_INTEGER;
+  readonly peer: Peer;
+  private readonly socket: net.Socket;
+  private readonly parser: RecordParser;
+  private readonly framer = new RecordFramer();
+  private readonly maxBufferedBytes: number;
+  private readonly maxPending: number;
+  private readonly receive: Receive;
+  private gone: AbortController | undefined;
+  private pending = 0;
+  /** What was received and may not be looked at yet. */
+  private rest: Uint8Array | undefined;
+  /** While a chunk is being read, replies wait for its end. */
+  private isReading = false;
+  private isFlushing = false;
+  private isStopped = false;
+  private isBlocked = false;
+  private isEnded = false;
+  /** Looks of the listener since the last whole call. */
+  private idleLooks = 0;
+
+  constructor(
+    socket: net.Socket,
+    kind: 'tcp' | 'unix',
+    path: string,
+    options: StreamListenOptions,
+    receive: Receive,
+  ) {
+    this.socket = socket;
+    this.parser = new RecordParser(options);
+    this.maxBufferedBytes = options.maxBufferedBytes ?? DEFAULT_MAX_BUFFERED_BYTES;
+    this.maxPending = options.maxPendingPerConnection ?? DEFAULT_MAX_PENDING_PER_CONNECTION;
+    this.receive = receive;
+    const uid = kind === 'unix' ? peerUid(socket) : undefined;
+    this.peer = {
+      transport: kind,
+      address: socket.remoteAddress ?? '',
+      port: socket.remotePort ?? 0,
+      localAddress: kind === 'tcp' ? (socket.localAddress ?? '') : path,
+      localPort: socket.localPort ?? 0,
+      ...(uid === undefined ? {} : { uid }),
+    };
+    socket.on('data', (chunk) => this.onData(chunk));
+    socket.on('drain', () => {
+      this.isBlocked = false;
+      this.idleLooks = 0;
+      this.proceed();
+    });
+    // The peer has said its last; what it asked is answered before the socket ends.
+    socket.on('end', () => {
+      this.isEnded = true;
+      this.endIfDone();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.gone?.abort());
+  }
+
+  get signal(): AbortSignal {
+    this.gone ??= new AbortController();
+    if (this.socket.destroyed) this.gone.abort();
+    return this.gone.signal;
+  }
+
+  hold(): void {
+    this.pending += 1;
+    if (this.pending >= this.maxPending) this.pause();
+  }
+
+  release(): void {
+    this.pending -= 1;
+    this.idleLooks = 0;
+    if (this.pending === this.maxPending - 1) this.proceed();
+    if (this.isEnded) this.endIfDone();
+  }
+
+  reply(message: Uint8Array): void {
+    if (this.socket.destroyed || this.socket.writableEnded) return;
+    this.framer.add(message);
+    if (this.framer.pendingBytes >= FLUSH_BYTES) {
+      this.flush();
+      return;
+    }
+    if (this.isReading || this.isFlushing) return;
+    this.isFlushing = true;
+    queueMicrotask(() => this.flush());
+  }
+
+  /** Closes the connection where nothing whole has come for the whole idle time and nothing is under way. */
+  look(): void {
+    if (this.pending > 0 && !this.isBlocked) return;
+    this.idleLooks += 1;
+    if (this.idleLooks > 4) this.socket.destroy();
+  }
+
+  /** Reads no more; replies under way still go out. */
+  stop(): void {
+    this.isStopped = true;
+    this.pause();
+  }
+
+  /** Sends what is ready and ends the connection. */
+  end(): void {
+    this.flush();
+    this.socket.destroySoon();
+  }
+
+  private pause(): void {
+    this.parser.pause();
+    this.socket.pause();
+  }
+
+  /** Goes on reading where nothing forbids it any more. */
+  private proceed(): void {
+    if (this.isStopped || this.isBlocked || this.pending >= this.maxPending || this.socket.destroyed) return;
+    if (this.isReading) return;
+    this.parser.resume();
+    const { rest } = this;
+    this.rest = undefined;
+    if (rest !== undefined) this.onData(rest);
+    if (this.rest === undefined && !this.isBlocked && this.pending < this.maxPending) this.socket.resume();
+  }
+
+  private readonly onRecord = (record: Uint8Array): void => {
+    this.idleLooks = 0;
+    this.receive(record, this);
+  };
+
+  private onData(chunk: Uint8Array): void {
+    if (this.isStopped) return;
+    this.isReading = true;
+    try {
+      const taken = this.parser.push(chunk, this.onRecord);
+      if (taken < chunk.length) this.rest = chunk.subarray(taken);
+    } catch (error) {
+      // The frame is lost, and with it any way to tell the peer.
+      if (!(error instanceof TransportError)) throw error;
+      this.socket.destroy();
+      return;
+    } finally {
+      this.isReading = false;
+    }
+    this.flush();
+    if (this.isEnded) this.endIfDone();
+  }
+
+  private endIfDone(): void {
+    if (this.pending > 0 || this.rest !== undefined || this.socket.destroyed) return;
+    this.flush();
+    this.socket.end();
+  }
+
+  private readonly write = (bytes: Buffer): boolean => {
+    this.socket.write(bytes);
+    return this.socket.writableLength === 0;
+  };
+
+  private flush(): void {
+    this.isFlushing = false;
+    const { socket } = this;
+    if (this.framer.pendingBytes === 0 || socket.destroyed) return;
+    this.framer.flushTo(this.write);
+    const unread = socket.writableLength;
+    if (unread > this.maxBufferedBytes) socket.destroy();
+    else if (unread > PAUSE_BYTES && !this.isBlocked) {
+      this.isBlocked = true;
+      this.pause();
+    }
+  }
+}
+
+function tell(event: 'open' | 'close', connection: Connection): void {
+  if (connectionChannel.hasSubscribers) connectionChannel.publish({ event, peer: connection.peer });
+}
+
+/** How many descriptors this process may have. */
+function descriptorLimit(): number {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    if (found !== undefined) return Number(found);
+  } catch {
+    // Another system than Linux: only the option counts.
+  }
+  return Number.MAX_SAFE_INTEGER;
+}
+
+function listen(server: net.Server, options: net.ListenOptions): Promise<void> {
+  return new Promise((done, fail) => {
+    server.once('error', fail);
+    server.listen(options, () => {
+      server.off('error', fail);
+      done();
+    });
+  });
+}
+
+/** True where a socket file is left over from a server that is gone. Any other kind of file is not ours to remove. */
+async function isDeadSocket(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() !== true) return false;
+  return new Promise((done) => {
+    const probe = net.connect({ path });
+    probe.on('connect', () => {
+      probe.destroy();
+      done(false);
+    });
+    probe.on('error', (error: NodeJS.ErrnoException) => done(error.code === 'ECONNREFUSED'));
+  });
+}

@@ -18,9 +18,8 @@
  *   void                     null
  */
 
-import type { Codec } from './codec.js';
 import { XdrError } from './errors.js';
-import type { Arm, Field, Shape } from './shape.js';
+import type { Arm, Codec, Field, Shape } from './shape.js';
 import { DEFAULT_MAX_DEPTH } from './writer.js';
 
 /** What JSON can say. */

@@ -1,12 +1,16 @@
-/** `npm run bench -- NAME [words]`: one file a bench. */
+/** `npm run bench -- NAME [words]`: runs one bench, or says which there are. */
 
-const benches = ['runtime', 'hostile', 'soak', 'fuzz'] as const;
+const benches: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
+  codec: async () => (await import('./codec.js')).codecBench(),
+  runtime: async (words) => (await import('./runtime.js')).runtimeBench(words),
+  hostile: async (words) => (await import('./hostile.js')).hostileBench(words),
+  soak: async (words) => (await import('./soak.js')).soakBench(words),
+  fuzz: async (words) => (await import('./fuzz.js')).fuzzBench(words),
+};
 
-const [name = '', ...words] = process.argv.slice(2);
-const known = benches.find((bench) => bench === name);
-if (known === undefined) {
-  console.error(`usage: npm run bench -- ${benches.join('|')}`);
-  process.exit(2);
-}
-const bench = (await import(`./${known}.js`)) as { main(words: readonly string[]): Promise<void> };
-await bench.main(words);
+const [, , name = '', ...words] = process.argv;
+const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+if (bench === undefined) {
+  console.error(`bench: no '${name}'; there is: ${Object.keys(benches).join(', ')}`);
+  process.exitCode = 2;
+} else await bench(words);

@@ -196,7 +196,7 @@ const TARGETS: readonly [string, string, string, number][] = [
 const MOST_LATENCY = 1.3;
 
 /** Runs the bench; prints a line for each ratio, and what it should be. */
-export async function main(words: readonly string[]): Promise<void> {
+export async function runtimeBench(words: readonly string[]): Promise<void> {
   const rounds = Number(words[0] ?? 5);
   const folder = await mkdtemp(path.join(tmpdir(), 'rpc-bench-'));
   const results = new Results();

@@ -4,9 +4,9 @@
  * the caller claims to be and proves nothing.
  */
 
-import { XdrError, XdrReader, XdrWriter } from '../xdr/index.js';
+import { decode, encode, XdrError, type XdrWriter } from '../xdr/index.js';
 import { AuthError } from './errors.js';
-import { auth_flavor, auth_stat, MAX_AUTH_BYTES } from './rpcmsg.gen.js';
+import { auth_flavor, auth_stat, authsys_parmsCodec, MAX_AUTH_BYTES } from './rpcmsg.gen.js';
 
 /** No credentials at all. */
 export interface NoCredentials {
@@ -48,9 +48,6 @@ export interface Flavor {
 /** The credentials of a caller that gives none. */
 export const noCredentials: NoCredentials = { flavor: 'none' };
 
-const MAX_MACHINE_NAME_BYTES = 255;
-const MAX_GIDS = 16;
-
 /** AUTH_SYS credentials, as for `credentials` of a call. */
 export function sysCredentials(of: {
   readonly uid: number;
@@ -77,17 +74,8 @@ export const authSys: Flavor = {
   number: auth_flavor.AUTH_SYS,
   accept(body) {
     try {
-      const reader = new XdrReader(body);
-      const credentials: SysCredentials = {
-        flavor: 'sys',
-        stamp: reader.uint32(),
-        machineName: reader.string(MAX_MACHINE_NAME_BYTES),
-        uid: reader.uint32(),
-        gid: reader.uint32(),
-        gids: reader.uint32s(MAX_GIDS),
-      };
-      reader.finish();
-      return credentials;
+      const { machinename, ...rest } = decode(authsys_parmsCodec, body);
+      return { flavor: 'sys', machineName: machinename, ...rest };
     } catch (error) {
       if (error instanceof XdrError) throw new AuthError(auth_stat.AUTH_BADCRED, error.message);
       throw error;
@@ -103,14 +91,10 @@ export function writeCredentials(writer: XdrWriter, credentials: Credentials): v
       writer.uint32(0);
       return;
     case 'sys': {
-      const body = new XdrWriter();
-      body.uint32(credentials.stamp);
-      body.string(credentials.machineName, MAX_MACHINE_NAME_BYTES);
-      body.uint32(credentials.uid);
-      body.uint32(credentials.gid);
-      body.uint32s(credentials.gids, MAX_GIDS);
+      const { flavor: _, machineName, ...rest } = credentials;
+      const body = encode(authsys_parmsCodec, { machinename: machineName, ...rest });
       writer.uint32(auth_flavor.AUTH_SYS);
-      writer.opaque(body.peek(), MAX_AUTH_BYTES);
+      writer.opaque(body, MAX_AUTH_BYTES);
       return;
     }
     case 'other':

@@ -254,7 +254,7 @@ export class RpcClient implements Caller {
     const { writer } = this;
     try {
       writer.reset();
-      writeCall(writer, xid, procedure as Procedure<never, unknown>, credentials);
+      writeCall(writer, xid, procedure, credentials);
       procedure.args.encode(writer, args);
     } catch (error) {
       throw withPath(error, procedure.args, args);

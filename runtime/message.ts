@@ -80,7 +80,7 @@ export function readCall(reader: XdrReader, header: CallHeader): CallReading {
 export function writeCall(
   writer: XdrWriter,
   xid: number,
-  procedure: Procedure<never, unknown>,
+  procedure: Pick<Procedure, 'program' | 'version' | 'number'>,
   credentials: Credentials,
 ): void {
   writer.uint32(xid);

@@ -75,6 +75,13 @@ export class RpcServer {
     return this.keep(await listenUnix(options, this.receive));
   }
 
+  /** Closes one door and forgets it; the others stay open. */
+  async shut(listener: Listener): Promise<void> {
+    const at = this.open.indexOf(listener);
+    if (at !== -1) this.open.splice(at, 1);
+    await listener.close();
+  }
+
   /**
    * Takes no more calls, waits up to `drainMs` for those under way, sends their replies and closes
    * every door. May be called twice.

@@ -23,12 +23,18 @@ const SHORT_STRING = 32;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Reads XDR. Positions are kept absolute in the buffer, so many messages of one chunk share one DataView. */
+/** Up to here ints are put together from bytes; beyond it a DataView pays off. */
+const FEW_INTS = 32;
+
+/**
+ * Reads XDR. It works on the bytes as they are handed in and makes no view of its own until
+ * something needs one: to ask a typed array for its buffer, or to make a DataView, costs as
+ * much as reading a small message.
+ */
 export class XdrReader {
   private bytes: Uint8Array;
-  private view: DataView;
-  private start: number;
-  private at: number;
+  private view: DataView | undefined;
+  private at = 0;
   private end: number;
   private depth = 0;
   private elements = 0;
@@ -36,31 +42,25 @@ export class XdrReader {
   private readonly maxElements: number;
 
   constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
-    this.bytes = new Uint8Array(bytes.buffer);
-    this.view = new DataView(bytes.buffer);
-    this.start = bytes.byteOffset;
-    this.at = this.start;
-    this.end = this.start + bytes.length;
+    this.bytes = bytes;
+    this.end = bytes.length;
     this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
     this.maxElements = options.maxElements ?? DEFAULT_MAX_ELEMENTS;
   }
 
   /** Starts on another message, with the same limits. */
   reset(bytes: Uint8Array): void {
-    if (bytes.buffer !== this.view.buffer) {
-      this.bytes = new Uint8Array(bytes.buffer);
-      this.view = new DataView(bytes.buffer);
-    }
-    this.start = bytes.byteOffset;
-    this.at = this.start;
-    this.end = this.start + bytes.length;
+    this.bytes = bytes;
+    this.view = undefined;
+    this.at = 0;
+    this.end = bytes.length;
     this.depth = 0;
     this.elements = 0;
   }
 
   /** Bytes read so far. */
   get offset(): number {
-    return this.at - this.start;
+    return this.at;
   }
 
   /** Bytes not read yet. */
@@ -73,21 +73,25 @@ export class XdrReader {
     const at = this.at;
     if (at + 4 > this.end) this.truncated(4);
     this.at = at + 4;
-    return this.view.getInt32(at);
+    const bytes = this.bytes;
+    return (
+      ((bytes[at] as number) << 24) |
+      ((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number)
+    );
   }
 
   /** unsigned int (RFC 4506 section 4.2). */
   uint32(): number {
-    const at = this.at;
-    if (at + 4 > this.end) this.truncated(4);
-    this.at = at + 4;
-    return this.view.getUint32(at);
+    return this.int32() >>> 0;
   }
 
   /** The next unsigned int, which stays to be read. */
   peekUint32(): number {
-    if (this.at + 4 > this.end) this.truncated(4);
-    return this.view.getUint32(this.at);
+    const value = this.uint32();
+    this.at -= 4;
+    return value;
   }
 
   /** hyper (RFC 4506 section 4.5). */
@@ -95,7 +99,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
-    return this.view.getBigInt64(at);
+    return this.dataView().getBigInt64(at);
   }
 
   /** unsigned hyper (RFC 4506 section 4.5). */
@@ -103,7 +107,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
-    return this.view.getBigUint64(at);
+    return this.dataView().getBigUint64(at);
   }
 
   /** float (RFC 4506 section 4.6). */
@@ -111,7 +115,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 4 > this.end) this.truncated(4);
     this.at = at + 4;
-    return this.view.getFloat32(at);
+    return this.dataView().getFloat32(at);
   }
 
   /** double (RFC 4506 section 4.7). */
@@ -119,7 +123,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
-    return this.view.getFloat64(at);
+    return this.dataView().getFloat64(at);
   }
 
   /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`. */
@@ -131,17 +135,12 @@ export class XdrReader {
 
   /** Fixed-length opaque (RFC 4506 section 4.9), as a copy. */
   fixedOpaque(size: number): Uint8Array<ArrayBuffer> {
-    const at = this.at;
-    this.skip(size);
-    return this.bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    return this.copy(size);
   }
 
   /** Variable-length opaque (RFC 4506 section 4.10), as a copy. */
   opaque(max: number = MAX_LENGTH): Uint8Array<ArrayBuffer> {
-    const size = this.size(max);
-    const at = this.at;
-    this.skip(size);
-    return this.bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    return this.copy(this.size(max));
   }
 
   /** string (RFC 4506 section 4.11): UTF-8, anything else is `XDR_RANGE`; `max` counts bytes. */
@@ -156,7 +155,7 @@ export class XdrReader {
     try {
       return utf8.decode(this.bytes.subarray(at, at + size));
     } catch (cause) {
-      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at - this.start, cause });
+      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at, cause });
     }
   }
 
@@ -183,37 +182,32 @@ export class XdrReader {
 
   /** Variable-length array of int. */
   int32s(max: number = MAX_LENGTH): number[] {
-    const count = this.count(max, 4);
-    const view = this.view;
-    let at = this.at;
-    const values = new Array<number>(count);
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getInt32(at);
-      at += 4;
-    }
-    this.at = at;
-    return values;
+    return this.ints(this.count(max, 4));
+  }
+
+  /** Fixed-length array of int. */
+  fixedInt32s(size: number): number[] {
+    if (size * 4 > this.end - this.at) this.truncated(size * 4);
+    return this.ints(size);
   }
 
   /** Variable-length array of unsigned int. */
   uint32s(max: number = MAX_LENGTH): number[] {
-    const count = this.count(max, 4);
-    const view = this.view;
-    let at = this.at;
-    const values = new Array<number>(count);
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getUint32(at);
-      at += 4;
-    }
-    this.at = at;
-    return values;
+    return this.uints(this.count(max, 4));
+  }
+
+  /** Fixed-length array of unsigned int. */
+  fixedUint32s(size: number): number[] {
+    if (size * 4 > this.end - this.at) this.truncated(size * 4);
+    return this.uints(size);
   }
 
   /** All that is left, as it stands, as a view: a payload that is passed on undecoded. */
   rest(): Uint8Array {
-    const at = this.at;
+    const { buffer, byteOffset } = this.bytes;
+    const rest = new Uint8Array(buffer, byteOffset + this.at, this.end - this.at);
     this.at = this.end;
-    return this.bytes.subarray(at, this.end);
+    return rest;
   }
 
   /** Demands that the message ends here. */
@@ -241,6 +235,64 @@ export class XdrReader {
   /** The discriminant just read has no arm in a union (RFC 4506 section 4.15). */
   badUnion(type: string, value: number | bigint | boolean): never {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${value}`, typeof value === 'bigint' ? 8 : 4);
+  }
+
+  /** `count` ints that are known to be there. */
+  private ints(count: number): number[] {
+    const values = new Array<number>(count);
+    let at = this.at;
+    if (count <= FEW_INTS) {
+      const bytes = this.bytes;
+      for (let i = 0; i < count; i++) {
+        values[i] =
+          ((bytes[at] as number) << 24) |
+          ((bytes[at + 1] as number) << 16) |
+          ((bytes[at + 2] as number) << 8) |
+          (bytes[at + 3] as number);
+        at += 4;
+      }
+      this.at = at;
+      return values;
+    }
+    const view = this.dataView();
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getInt32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
+  private uints(count: number): number[] {
+    const values = new Array<number>(count);
+    if (count <= FEW_INTS) {
+      for (let i = 0; i < count; i++) values[i] = this.int32() >>> 0;
+      return values;
+    }
+    const view = this.dataView();
+    let at = this.at;
+    for (let i = 0; i < count; i++) {
+      values[i] = view.getUint32(at);
+      at += 4;
+    }
+    this.at = at;
+    return values;
+  }
+
+  private dataView(): DataView {
+    if (this.view !== undefined) return this.view;
+    const { buffer, byteOffset, length } = this.bytes;
+    this.view = new DataView(buffer, byteOffset, length);
+    return this.view;
+  }
+
+  /** The next `size` bytes as bytes of their own: `slice` of a Node Buffer would share them. */
+  private copy(size: number): Uint8Array<ArrayBuffer> {
+    const at = this.at;
+    this.skip(size);
+    const copy = new Uint8Array(size);
+    if (size > 0) copy.set(this.bytes.subarray(at, at + size));
+    return copy;
   }
 
   private size(max: number): number {
@@ -273,14 +325,39 @@ export class XdrReader {
   }
 
   private fail(code: XdrError['code'], reason: string, back: number): never {
-    throw new XdrError(code, reason, { offset: this.at - back - this.start });
+    throw new XdrError(code, reason, { offset: this.at - back });
   }
 }
 
-/** A short string of ASCII, or undefined where a byte is beyond it. */
+/**
+ * A short string of ASCII, or undefined where a byte is beyond it. One call of fromCharCode
+ * with many codes beats many calls, any call into the decoder, and joining pieces.
+ */
 function ascii(bytes: Uint8Array, at: number, size: number): string | undefined {
-  let text = '';
   const end = at + size;
+  let text = '';
+  while (at + 16 <= end) {
+    const a = bytes[at] as number;
+    const b = bytes[at + 1] as number;
+    const c = bytes[at + 2] as number;
+    const d = bytes[at + 3] as number;
+    const e = bytes[at + 4] as number;
+    const f = bytes[at + 5] as number;
+    const g = bytes[at + 6] as number;
+    const h = bytes[at + 7] as number;
+    const i = bytes[at + 8] as number;
+    const j = bytes[at + 9] as number;
+    const k = bytes[at + 10] as number;
+    const l = bytes[at + 11] as number;
+    const m = bytes[at + 12] as number;
+    const n = bytes[at + 13] as number;
+    const o = bytes[at + 14] as number;
+    const p = bytes[at + 15] as number;
+    if ((a | b | c | d | e | f | g | h | i | j | k | l | m | n | o | p) > 0x7f) return undefined;
+    const piece = String.fromCharCode(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
+    text = text === '' ? piece : text + piece;
+    at += 16;
+  }
   while (at + 4 <= end) {
     const a = bytes[at] as number;
     const b = bytes[at + 1] as number;

@@ -63,6 +63,8 @@ export type Shape = Named &
     | { readonly kind: 'list'; readonly element: Codec<unknown>; readonly minLength: 0 | 1 }
     | { readonly kind: 'optional'; readonly element: Codec<unknown> }
     | { readonly kind: 'struct'; readonly fields: readonly Field[] }
+    /** Several arguments of a procedure, one after the other: an array of fixed types. */
+    | { readonly kind: 'tuple'; readonly fields: readonly Field[] }
     | {
         readonly kind: 'union';
         readonly discriminant: Field;

@@ -241,6 +241,36 @@ export class XdrWriter {
     this.at = at;
   }
 
+  /** Fixed-length array of int: `size` times 4 bytes. */
+  fixedInt32s(values: readonly number[], size: number): void {
+    this.fixedCount(values.length, size);
+    let at = this.at;
+    if (at + size * 4 > this.capacity) this.grow(size * 4);
+    const view = this.view;
+    for (let i = 0; i < size; i++) {
+      const value = values[i] as number;
+      if ((value | 0) !== value) this.badNumber('an integer from -2147483648 to 2147483647', value, `[${i}]`);
+      view.setInt32(at, value);
+      at += 4;
+    }
+    this.at = at;
+  }
+
+  /** Fixed-length array of unsigned int: `size` times 4 bytes. */
+  fixedUint32s(values: readonly number[], size: number): void {
+    this.fixedCount(values.length, size);
+    let at = this.at;
+    if (at + size * 4 > this.capacity) this.grow(size * 4);
+    const view = this.view;
+    for (let i = 0; i < size; i++) {
+      const value = values[i] as number;
+      if (value >>> 0 !== value) this.badNumber('an integer from 0 to 4294967295', value, `[${i}]`);
+      view.setUint32(at, value);
+      at += 4;
+    }
+    this.at = at;
+  }
+
   /** Bytes that are XDR already, copied as they are: an encoded result, a forwarded argument. */
   encoded(value: Uint8Array): void {
     const at = this.at;

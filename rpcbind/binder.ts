@@ -1,0 +1,199 @@
+/**
+ * What the three versions have in common: registering, taking back and finding, under the rules of
+ * ownership and access. It speaks of peers, not of sockets, and leaves files, liveness and
+ * forwarding to those who know them.
+ */
+
+import { AuthError, auth_stat, type CallContext, NoReply, type Peer } from '../runtime/index.js';
+import type { Access } from './access.js';
+import { ownerOf } from './owner.js';
+import type { Reach } from './reach.js';
+import type { AddressRegistration, Entry, Registry } from './registry.js';
+import { RPCBPROG } from './rpcbind.gen.js';
+import type { BinderVersion, Statistics } from './stats.js';
+
+/** A noteworthy event, for the log. */
+export type BinderEvent =
+  | { readonly event: 'set' | 'unset' | 'stale'; readonly registration: AddressRegistration }
+  | {
+      readonly event: 'refused';
+      readonly what: string;
+      readonly why: string;
+      readonly peer: Peer;
+    };
+
+/** Keeps what is acknowledged; both throw where that is impossible, and nothing is acknowledged then. */
+export interface Keeper {
+  added(entry: Entry): void;
+  removed(entries: readonly Entry[]): void;
+}
+
+/** Tells the living from the dead. */
+export interface Watcher {
+  /** Whether something listens at an address of this host; true where nobody can tell. */
+  isAlive(entry: Entry): boolean;
+  /** Notes whether a new registration has a listener. */
+  noteNew(entry: Entry): void;
+}
+
+/** See {@link Binder}. */
+export interface BinderParts {
+  readonly registry: Registry;
+  readonly access: Access;
+  readonly reach: Reach;
+  readonly stats: Statistics;
+  readonly keeper?: Keeper | undefined;
+  readonly watcher?: Watcher | undefined;
+  readonly onEvent?: ((event: BinderEvent) => void) | undefined;
+}
+
+/** The rules, over one table. */
+export class Binder {
+  readonly registry: Registry;
+  readonly access: Access;
+  readonly reach: Reach;
+  readonly stats: Statistics;
+  private readonly keeper: Keeper | undefined;
+  private readonly watcher: Watcher | undefined;
+  private readonly onEvent: (event: BinderEvent) => void;
+
+  constructor(parts: BinderParts) {
+    this.registry = parts.registry;
+    this.access = parts.access;
+    this.reach = parts.reach;
+    this.stats = parts.stats;
+    this.keeper = parts.keeper;
+    this.watcher = parts.watcher;
+    this.onEvent = parts.onEvent ?? (() => undefined);
+  }
+
+  /**
+   * Counts a call and asks whether it may be answered. Over UDP the answer to those who may not is
+   * silence: their address may be forged, and whoever is behind it has not asked. Returns the peer.
+   */
+  admit(version: BinderVersion, procedure: number, context: CallContext): Peer {
+    const { peer } = context;
+    this.stats.called(version, procedure);
+    if (!this.access.mayCall(peer)) {
+      if (peer.transport === 'udp') throw new NoReply();
+      throw new AuthError(auth_stat.AUTH_FAILED, 'the caller is on no list, or calls too often');
+    }
+    return peer;
+  }
+
+  /** Throws AuthError AUTH_TOOWEAK where the caller may not register (RFC 1833 section 2.2.1). */
+  admitRegistrar(peer: Peer, what: string): void {
+    if (this.access.mayRegister(peer)) return;
+    this.onEvent({ event: 'refused', what, why: 'only this host may register', peer });
+    throw new AuthError(auth_stat.AUTH_TOOWEAK, 'only this host may register');
+  }
+
+  /** Silence for a table that would go over a source's budget of bytes. */
+  admitTable(peer: Peer, bytes: number): void {
+    if (!this.access.mayTakeTable(peer, bytes)) throw new NoReply();
+  }
+
+  /** SET: true where the registration is there now, by this call or an earlier one. */
+  set(of: Omit<AddressRegistration, 'owner'>, version: BinderVersion, peer: Peer): boolean {
+    this.admitRegistrar(peer, 'SET');
+    // Our own numbers are ours.
+    if (of.program === RPCBPROG) return false;
+    const registration = { ...of, owner: ownerOf(peer) };
+    let outcome = this.registry.set(registration);
+    if (outcome === 'taken') {
+      const holder = this.registry.findExact(of.program, of.version, of.netid);
+      if (holder !== undefined && this.dropIfDead(holder)) outcome = this.registry.set(registration);
+    }
+    if (outcome === 'added') {
+      const entry = this.registry.findExact(of.program, of.version, of.netid) as Entry;
+      this.watcher?.noteNew(entry);
+      try {
+        this.keeper?.added(entry);
+      } catch (error) {
+        this.registry.remove(entry);
+        throw error;
+      }
+      this.stats.wasSet(version);
+      this.onEvent({ event: 'set', registration });
+      return true;
+    }
+    if (outcome === 'full') this.access.refused.full += 1;
+    if (outcome !== 'same') {
+      const why = {
+        taken: 'another address is registered',
+        invalid: 'the netid or the address is none',
+        full: 'too many registrations',
+      }[outcome];
+      this.onEvent({ event: 'refused', what: `SET ${nameOf(registration)}`, why, peer });
+    }
+    return outcome === 'same';
+  }
+
+  /** UNSET on these netids, or on all: all or nothing. True also where nothing is registered. */
+  unset(
+    program: number,
+    version: number,
+    netids: readonly string[] | undefined,
+    by: BinderVersion,
+    peer: Peer,
+  ): boolean {
+    this.admitRegistrar(peer, 'UNSET');
+    const entries = this.registry.select(program, version, netids);
+    if (entries.length === 0) return true;
+    const owner = ownerOf(peer);
+    const others = entries.filter((entry) => !this.registry.mayRemove(entry, owner));
+    if (others.some((entry) => !this.dropIfDead(entry))) {
+      const what = `UNSET of program ${program} version ${version}`;
+      this.onEvent({ event: 'refused', what, why: `${owner} is not the owner`, peer });
+      return false;
+    }
+    const own = entries.filter((entry) => !others.includes(entry));
+    this.keeper?.removed(own);
+    for (const entry of own) {
+      this.registry.remove(entry);
+      this.onEvent({ event: 'unset', registration: entry });
+    }
+    this.stats.wasUnset(by);
+    return true;
+  }
+
+  /** A registration of the program on the netid: of this version, or of another unless `isExact`. */
+  find(
+    program: number,
+    version: number,
+    netid: string,
+    by: BinderVersion,
+    isExact = false,
+  ): Entry | undefined {
+    let entry = this.lookUp(program, version, netid, isExact);
+    while (entry !== undefined && this.dropIfDead(entry))
+      entry = this.lookUp(program, version, netid, isExact);
+    this.stats.lookedUp(by, program, version, netid, entry !== undefined);
+    return entry;
+  }
+
+  /** The whole table without its dead. */
+  table(): Entry[] {
+    return [...this.registry.entries()].filter((entry) => !this.dropIfDead(entry));
+  }
+
+  /** Takes out a registration whose listener is gone; true where that was so. */
+  dropIfDead(entry: Entry): boolean {
+    if (this.watcher === undefined || entry.isPermanent || this.watcher.isAlive(entry)) return false;
+    this.keeper?.removed([entry]);
+    this.registry.remove(entry);
+    this.onEvent({ event: 'stale', registration: entry });
+    return true;
+  }
+
+  private lookUp(program: number, version: number, netid: string, isExact: boolean): Entry | undefined {
+    return isExact
+      ? this.registry.findExact(program, version, netid)
+      : this.registry.find(program, version, netid);
+  }
+}
+
+/** A registration as a log line names it. */
+export function nameOf(of: Omit<AddressRegistration, 'owner'>): string {
+  return `${of.program} version ${of.version} ${of.netid} ${of.address}`;
+}

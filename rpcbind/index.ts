@@ -1,0 +1,57 @@
+/** rpcbind, RFC 1833: asking one, being registered in one, and being one. The only door of this folder. */
+
+export {
+  type AccessOptions,
+  DEFAULT_CALLS_PER_SECOND,
+  DEFAULT_TABLE_BYTES_PER_MINUTE,
+  MAX_SOURCES,
+  networkList,
+  type RefusalCounts,
+} from './access.js';
+export { type BinderEvent, nameOf } from './binder.js';
+export {
+  type AddressEntry,
+  connectRpcbind,
+  defaultRpcbindPort,
+  type ForwardCount,
+  type ForwardedCall,
+  LOCAL_SOCKET_PATH,
+  type LookupCount,
+  type Registration,
+  RpcbindClient,
+  type RpcbindOptions,
+  type VersionStatistics,
+} from './client.js';
+export { createRpcbind, type Rpcbind, type RpcbindDaemonOptions } from './daemon.js';
+export { RpcbindError, type RpcbindErrorCode } from './errors.js';
+export { type Found, type LookupOptions, lookup } from './lookup.js';
+export {
+  DEFAULT_CHECK_MS,
+  FIRST_RETRY_MS,
+  MAX_RETRY_MS,
+  type Publication,
+  type PublicationState,
+  type PublishOptions,
+  publish,
+} from './publish.js';
+export {
+  type AddressRegistration,
+  DEFAULT_MAX_REGISTRATIONS,
+  DEFAULT_MAX_REGISTRATIONS_PER_OWNER,
+  SUPERUSER,
+  UNKNOWN,
+} from './registry.js';
+export { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
+export { MAX_STATISTICS_ROWS } from './stats.js';
+export {
+  canonicalIPv6,
+  type Endpoint,
+  formatUaddr,
+  isLoopback,
+  isWildcard,
+  MAX_LOCAL_ADDRESS_BYTES,
+  netids,
+  parseUaddr,
+  type Transport,
+  transportOf,
+} from './uaddr.js';

@@ -1,0 +1,185 @@
+/**
+ * The table: (program, version, netid) -> address and owner, and the rules of who may change it
+ * (RFC 1833 section 2.2.1). Pure: no sockets, no clock, no files. Lookups take the same time
+ * whatever the number of registrations.
+ */
+
+import { isWildcard, parseUaddr, portSuffix } from './uaddr.js';
+
+/** The owner that may do everything. */
+export const SUPERUSER = 'superuser';
+/** The owner of whoever could not be identified. */
+export const UNKNOWN = 'unknown';
+
+/** Default for all registrations together. */
+export const DEFAULT_MAX_REGISTRATIONS = 131_072;
+/** Default for the registrations of one owner that is not the superuser. */
+export const DEFAULT_MAX_REGISTRATIONS_PER_OWNER = 4_096;
+
+/** What is registered; also the form it has in files. */
+export interface AddressRegistration {
+  readonly program: number;
+  readonly version: number;
+  readonly netid: string;
+  /** Universal address (RFC 5665). */
+  readonly address: string;
+  /** `superuser`, a uid in decimal, or `unknown`. */
+  readonly owner: string;
+}
+
+/** A registration as the table keeps it. */
+export interface Entry extends AddressRegistration {
+  readonly host: string;
+  readonly port: number;
+  readonly isWildcard: boolean;
+  /** The port's part of the universal address. */
+  readonly suffix: string;
+  /** The daemon's own, which nobody may take away. */
+  readonly isPermanent: boolean;
+  /** Whether a listener was ever seen at the address: only what was there can be gone. */
+  wasAlive: boolean;
+}
+
+/** See {@link Registry}. */
+export interface RegistryOptions {
+  /** Default {@link DEFAULT_MAX_REGISTRATIONS}. */
+  readonly maxRegistrations?: number;
+  /** Default {@link DEFAULT_MAX_REGISTRATIONS_PER_OWNER}. */
+  readonly maxRegistrationsPerOwner?: number;
+  /**
+   * Whether one caller that could not be identified may take back what another such registered.
+   * Only for systems that can identify nobody. Default false.
+   */
+  readonly isUnknownOneOwner?: boolean;
+}
+
+/** What became of a registration: `same` is one that was there already. */
+export type SetOutcome = 'added' | 'same' | 'taken' | 'invalid' | 'full';
+
+/** The versions of one program on one netid. */
+interface Versions {
+  readonly byVersion: Map<number, Entry>;
+  /** The one registered last: the answer for a version that is not there. */
+  last: Entry;
+}
+
+/** The table of one daemon. */
+export class Registry {
+  private readonly programs = new Map<number, Map<string, Versions>>();
+  /** In the order of registration, which is the order of DUMP. */
+  private readonly all = new Set<Entry>();
+  private readonly countByOwner = new Map<string, number>();
+  private readonly maxRegistrations: number;
+  private readonly maxRegistrationsPerOwner: number;
+  private readonly isUnknownOneOwner: boolean;
+
+  constructor(options: RegistryOptions = {}) {
+    this.maxRegistrations = options.maxRegistrations ?? DEFAULT_MAX_REGISTRATIONS;
+    this.maxRegistrationsPerOwner = options.maxRegistrationsPerOwner ?? DEFAULT_MAX_REGISTRATIONS_PER_OWNER;
+    this.isUnknownOneOwner = options.isUnknownOneOwner ?? false;
+  }
+
+  get size(): number {
+    return this.all.size;
+  }
+
+  /** Every registration, oldest first. */
+  entries(): IterableIterator<Entry> {
+    return this.all.values();
+  }
+
+  /**
+   * Adds a registration. `same` where it is there with the same address, `taken` where with another;
+   * `invalid` where netid or address are none (one bad address would spoil every list it is in);
+   * `full` over a limit.
+   */
+  set(of: AddressRegistration, options: { readonly isPermanent?: boolean } = {}): SetOutcome {
+    const endpoint = parseUaddr(of.netid, of.address);
+    if (endpoint === undefined) return 'invalid';
+    const found = this.findExact(of.program, of.version, of.netid);
+    if (found !== undefined) return found.address === of.address ? 'same' : 'taken';
+    if (!this.hasRoomFor(of.owner)) return 'full';
+    const entry: Entry = {
+      program: of.program,
+      version: of.version,
+      netid: of.netid,
+      address: of.address,
+      owner: of.owner,
+      host: endpoint.host,
+      port: endpoint.port,
+      isWildcard: endpoint.family !== 'loopback' && isWildcard(endpoint.host),
+      suffix: endpoint.family === 'loopback' ? '' : portSuffix(endpoint.port),
+      isPermanent: options.isPermanent ?? false,
+      wasAlive: false,
+    };
+    const netids = this.programs.get(of.program) ?? new Map<string, Versions>();
+    this.programs.set(of.program, netids);
+    const versions = netids.get(of.netid);
+    if (versions === undefined)
+      netids.set(of.netid, { byVersion: new Map([[of.version, entry]]), last: entry });
+    else {
+      versions.byVersion.set(of.version, entry);
+      versions.last = entry;
+    }
+    this.all.add(entry);
+    this.countByOwner.set(of.owner, (this.countByOwner.get(of.owner) ?? 0) + 1);
+    return 'added';
+  }
+
+  /** The registrations of a version of a program on these netids, or on all. */
+  select(program: number, version: number, netids?: readonly string[]): Entry[] {
+    const found = this.programs.get(program);
+    if (found === undefined) return [];
+    return [...(netids ?? found.keys())].flatMap((netid) => {
+      const entry = found.get(netid)?.byVersion.get(version);
+      return entry === undefined ? [] : [entry];
+    });
+  }
+
+  /** Whether `owner` may take a registration back: its owner, and the superuser. */
+  mayRemove(entry: Entry, owner: string): boolean {
+    if (entry.isPermanent) return false;
+    if (owner === SUPERUSER) return true;
+    return entry.owner === owner && (owner !== UNKNOWN || this.isUnknownOneOwner);
+  }
+
+  /** Takes a registration out, no questions asked. */
+  remove(entry: Entry): void {
+    if (!this.all.delete(entry)) return;
+    const left = (this.countByOwner.get(entry.owner) ?? 1) - 1;
+    if (left > 0) this.countByOwner.set(entry.owner, left);
+    else this.countByOwner.delete(entry.owner);
+    const found = this.programs.get(entry.program);
+    const versions = found?.get(entry.netid);
+    if (found === undefined || versions === undefined) return;
+    versions.byVersion.delete(entry.version);
+    if (versions.last === entry) {
+      const last = lastOf(versions.byVersion);
+      if (last !== undefined) versions.last = last;
+    }
+    if (versions.byVersion.size === 0) found.delete(entry.netid);
+    if (found.size === 0) this.programs.delete(entry.program);
+  }
+
+  /** The registration of exactly this version. */
+  findExact(program: number, version: number, netid: string): Entry | undefined {
+    return this.programs.get(program)?.get(netid)?.byVersion.get(version);
+  }
+
+  /** The registration of this version; where there is none, that of the version registered last. */
+  find(program: number, version: number, netid: string): Entry | undefined {
+    const versions = this.programs.get(program)?.get(netid);
+    return versions === undefined ? undefined : (versions.byVersion.get(version) ?? versions.last);
+  }
+
+  private hasRoomFor(owner: string): boolean {
+    if (this.all.size >= this.maxRegistrations) return false;
+    return owner === SUPERUSER || (this.countByOwner.get(owner) ?? 0) < this.maxRegistrationsPerOwner;
+  }
+}
+
+function lastOf(entries: Map<number, Entry>): Entry | undefined {
+  let last: Entry | undefined;
+  for (const entry of entries.values()) last = entry;
+  return last;
+}

@@ -1,0 +1,67 @@
+/**
+ * Which comment belongs to what: the one directly above a declaration and the one behind it
+ * on its last line. Licences and headings stand apart from what follows them, and are left.
+ */
+
+import type { Comment, Token } from './scanner.js';
+
+/** The documentation of what tokens `start` to `end` declare; empty where there is none. */
+export function documentation(tokens: readonly Token[], start: number, end: number): string {
+  const first = tokens[start];
+  const last = tokens[end - 1];
+  if (first === undefined || last === undefined) return '';
+  const before = tokens[start - 1];
+  const parts = [...above(first, before), ...behind(last, tokens[end]), ...inside(tokens, start, end)];
+  return parts
+    .map((comment) => clean(comment.text))
+    .filter((text) => text !== '')
+    .join('\n');
+}
+
+/** The comments that touch `token` from above, without the one that belongs to the line before. */
+function above(token: Token, before: Token | undefined): Comment[] {
+  const found: Comment[] = [];
+  let line = token.line;
+  for (const comment of token.comments.toReversed()) {
+    if (comment.endLine < line - 1) break;
+    if (before !== undefined && comment.line === before.line && before.span.source === token.span.source)
+      break;
+    found.unshift(comment);
+    line = comment.line;
+  }
+  return found;
+}
+
+/** The comments behind `token` on its own line, and lines that go on from them (`//` one below the other). */
+function behind(token: Token, next: Token | undefined): Comment[] {
+  const found: Comment[] = [];
+  for (const comment of next?.comments ?? []) {
+    if (comment.line !== token.line) break;
+    found.push(comment);
+  }
+  return found;
+}
+
+/** A comment between a member's last token and its `,` or `;`, or before the brace that closes a list of members. */
+function inside(tokens: readonly Token[], start: number, end: number): Comment[] {
+  const last = tokens[end - 1];
+  if (last === undefined || end - 1 === start || !/^[,;]$/.test(last.text)) return [];
+  return last.comments.filter((comment) => comment.line === tokens[end - 2]?.line);
+}
+
+/** The text of a comment without its frame of asterisks and its indentation. */
+function clean(text: string): string {
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/^[ \t]*\*+(?!\S*\*\/)/, '').trimEnd());
+  const indents = lines
+    .slice(1)
+    .filter((line) => line.trim() !== '')
+    .map((line) => line.search(/\S/));
+  const indent = indents.length === 0 ? 0 : Math.min(...indents);
+  const [head = '', ...rest] = lines;
+  const dedented = [head.trim(), ...rest.map((line) => line.slice(indent))].join('\n');
+  const tidy = dedented
+    .replace(/^[/*!<\s-]*\n/, '')
+    .replace(/^[*!<\s]+/, '')
+    .trim();
+  return /[\p{L}\p{N}]/u.test(tidy) ? tidy : '';
+}

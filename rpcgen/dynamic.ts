@@ -1,0 +1,267 @@
+/**
+ * A checked interface into live codecs and procedures, for calling a program nobody compiled.
+ * They take the same values and give the same bytes as the generated ones, and count depth
+ * at the same places. The only file of this folder that knows the codec library.
+ */
+
+import {
+  array,
+  bool,
+  type Codec,
+  double,
+  enumeration,
+  fixedArray,
+  fixedOpaque,
+  float,
+  hyper,
+  int,
+  list,
+  type Named,
+  nonEmptyList,
+  nothing,
+  opaque,
+  optional,
+  quadruple,
+  type Shape,
+  string,
+  structOf,
+  uhyper,
+  uint,
+  unionOf,
+  type Field as XdrField,
+} from '../xdr/index.js';
+import { components } from './graph.js';
+import { anyHold, targets } from './layout.js';
+import type { Field, Interface, NamedType, NumberRef, Procedure, Scalar, Type } from './model.js';
+import { methodNames } from './names.js';
+import { isWide } from './output.js';
+
+/** One procedure, of the same form as the runtime's `Procedure`: any client can call it. */
+export interface LiveProcedure {
+  readonly program: number;
+  readonly version: number;
+  readonly number: number;
+  readonly name: string;
+  /** The method it would be in a generated client. */
+  readonly method: string;
+  readonly args: Codec<unknown>;
+  readonly result: Codec<unknown>;
+  readonly doc: string | undefined;
+}
+
+export interface LiveVersion {
+  readonly name: string;
+  readonly number: number;
+  readonly procedures: readonly LiveProcedure[];
+  readonly doc: string | undefined;
+}
+
+export interface LiveProgram {
+  readonly name: string;
+  readonly number: number;
+  readonly versions: readonly LiveVersion[];
+  readonly doc: string | undefined;
+}
+
+/** An interface ready for use at run time. */
+export interface LiveInterface {
+  readonly name: string;
+  /** By the names of the `.x`. A node of a linked list stands for the list that begins with it. */
+  readonly types: ReadonlyMap<string, Codec<unknown>>;
+  readonly constants: ReadonlyMap<string, number | bigint | string>;
+  readonly programs: readonly LiveProgram[];
+}
+
+/** Live codecs for all types, and procedures for all programs, of a checked interface. */
+export function live(model: Interface): LiveInterface {
+  const builder = new Builder(model);
+  const types = new Map<string, Codec<unknown>>();
+  for (const type of model.types) types.set(type.name, builder.wire(type));
+  const constants = new Map(
+    model.constants.map(({ name, value }): [string, number | bigint | string] => [
+      name,
+      typeof value === 'bigint' && !isWide(value) ? Number(value) : value,
+    ]),
+  );
+  const programs = model.programs.map((program): LiveProgram => {
+    const versions = program.versions.map((version): LiveVersion => {
+      const methods = methodNames(version);
+      const procedures = version.procedures.map(
+        (procedure, i): LiveProcedure => ({
+          program: numberOf(program.number),
+          version: numberOf(version.number),
+          number: numberOf(procedure.number),
+          name: procedure.name,
+          method: methods[i] as string,
+          args: builder.args(procedure),
+          result: builder.codec(procedure.result),
+          doc: procedure.doc,
+        }),
+      );
+      return { name: version.name, number: numberOf(version.number), procedures, doc: version.doc };
+    });
+    return { name: program.name, number: numberOf(program.number), versions, doc: program.doc };
+  });
+  return { name: model.name, types, constants, programs };
+}
+
+const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {
+  int,
+  uint,
+  hyper,
+  uhyper,
+  float,
+  double,
+  quadruple,
+  bool,
+  void: nothing,
+} as Readonly<Record<Scalar, Codec<unknown>>>;
+
+class Builder {
+  private readonly codecs = new Map<NamedType, Codec<unknown>>();
+
+  constructor(model: Interface) {
+    // Those a type needs come before it, but for the ones it stands in a circle with.
+    const calls = model.programs.flatMap(({ versions }) => versions.flatMap(({ procedures }) => procedures));
+    const used = calls.flatMap(({ args, result }) =>
+      [...args.map((arg) => arg.type), result].flatMap(targets),
+    );
+    for (const group of components([...model.types, ...used], anyHold))
+      for (const type of group) this.codecs.set(type, this.make(type));
+  }
+
+  /** What the name of a type stands for on the wire. */
+  wire(type: NamedType): Codec<unknown> {
+    const own = this.reference(type);
+    return type.kind === 'struct' && type.link !== undefined ? (nonEmptyList(own) as Codec<unknown>) : own;
+  }
+
+  /** The arguments of a procedure: none, one, or several one after the other (rpcgen -N). */
+  args(procedure: Procedure): Codec<unknown> {
+    const [only] = procedure.args;
+    if (only === undefined) return nothing as Codec<unknown>;
+    if (procedure.args.length === 1) return this.codec(only.type);
+    return tuple(procedure.args.map((arg, i) => ({ ...this.field(arg), name: arg.name || `arg${i + 1}` })));
+  }
+
+  codec(type: Type): Codec<unknown> {
+    switch (type.kind) {
+      case 'string':
+        return string(type.max?.size) as Codec<unknown>;
+      case 'opaque':
+        return opaque(type.max?.size) as Codec<unknown>;
+      case 'fixedOpaque':
+        return fixedOpaque(type.size.size) as Codec<unknown>;
+      case 'array':
+        return array(this.codec(type.element), type.max?.size) as Codec<unknown>;
+      case 'fixedArray':
+        return fixedArray(this.codec(type.element), type.size.size) as Codec<unknown>;
+      case 'optional':
+        return optional(this.codec(type.element));
+      case 'list': {
+        const node = this.reference(type.node);
+        return (type.minLength === 0 ? list(node) : nonEmptyList(node)) as Codec<unknown>;
+      }
+      case 'named':
+        return this.reference(type.type);
+      default:
+        return SCALARS[type.kind];
+    }
+  }
+
+  private reference(type: NamedType): Codec<unknown> {
+    return this.codecs.get(type) ?? this.forward(type);
+  }
+
+  /** A type of the same circle that is not made yet. */
+  private forward(type: NamedType): Codec<unknown> {
+    const target = (): Codec<unknown> => this.codecs.get(type) as Codec<unknown>;
+    return {
+      minBytes: type.minBytes,
+      encode: (w, v) => target().encode(w, v),
+      decode: (r) => target().decode(r),
+      shape: { kind: 'lazy', target },
+    };
+  }
+
+  private make(type: NamedType): Codec<unknown> {
+    const named: Named = { name: type.name, ...(type.doc === undefined ? {} : { doc: type.doc }) };
+    switch (type.kind) {
+      case 'enum': {
+        const members = Object.fromEntries(type.members.map(({ name, value }) => [name, value]));
+        return enumeration(members, named) as Codec<unknown>;
+      }
+      case 'struct': {
+        const fields = type.fields.map((field) => this.field(field));
+        return this.counted(type, structOf(fields, named) as Codec<unknown>);
+      }
+      case 'union': {
+        const arms = type.arms.map(({ cases, field }) => ({
+          cases: cases.map((each) => each.value),
+          field: field === null ? null : this.field(field),
+        }));
+        const { otherwise } = type;
+        const last = otherwise === undefined || otherwise === null ? otherwise : this.field(otherwise);
+        return this.counted(
+          type,
+          unionOf(this.field(type.discriminant), arms, last, named) as Codec<unknown>,
+        );
+      }
+      case 'alias': {
+        const target = this.codec(type.type);
+        // A typedef of a type that has a name of its own is that type.
+        if (target.shape === undefined || target.shape.name !== undefined || target.shape.kind === 'lazy')
+          return target;
+        return { ...target, shape: { ...target.shape, ...named } as Shape };
+      }
+      case 'external':
+        throw new TypeError(`${type.name} is a type of ${type.origin.kind}, which has no codec at run time`);
+    }
+  }
+
+  /** Those that can hold themselves count depth, as their generated functions do. */
+  private counted(type: NamedType, inner: Codec<unknown>): Codec<unknown> {
+    const shape = inner.shape as Shape;
+    if (!type.recursive) return { ...inner, minBytes: type.minBytes, shape };
+    return {
+      minBytes: type.minBytes,
+      encode(writer, value) {
+        writer.enter();
+        inner.encode(writer, value);
+        writer.leave();
+      },
+      decode(reader) {
+        reader.enter();
+        const value = inner.decode(reader);
+        reader.leave();
+        return value;
+      },
+      shape,
+    };
+  }
+
+  private field(field: Field): XdrField {
+    const type = this.codec(field.type);
+    return { name: field.key, type, ...(field.doc === undefined ? {} : { doc: field.doc }) };
+  }
+}
+
+/** Values one after the other, as an array. */
+function tuple(fields: readonly XdrField[]): Codec<unknown> {
+  return {
+    minBytes: fields.reduce((sum, field) => sum + field.type.minBytes, 0),
+    encode(writer, value) {
+      const values = value as readonly unknown[];
+      writer.fixedCount(values.length, fields.length);
+      fields.forEach((field, i) => {
+        field.type.encode(writer, values[i]);
+      });
+    },
+    decode: (reader) => fields.map((field) => field.type.decode(reader)),
+    shape: { kind: 'tuple', fields },
+  };
+}
+
+function numberOf(ref: NumberRef): number {
+  return Number(ref.value);
+}

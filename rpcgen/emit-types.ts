@@ -1,0 +1,128 @@
+/** Constants and types of a checked interface, as TypeScript declarations. */
+
+import type { Constant, EnumType, Field, StructType, Type, UnionType } from './model.js';
+import { unalias } from './model.js';
+import { docLines, isWide, LINE_WIDTH, literal, type Output, quote } from './output.js';
+
+/** `export const NAME = 5;` */
+export function emitConstant(out: Output, constant: Constant): void {
+  const value =
+    typeof constant.value === 'string'
+      ? quote(constant.value)
+      : constant.ref?.symbol?.kind === 'const' && !isWide(constant.value)
+        ? out.number(constant.ref)
+        : literal({
+            value: constant.value,
+            ...(constant.ref?.text === undefined ? {} : { text: constant.ref.text }),
+          });
+  out.write(...docLines(constant.doc), `export const ${out.noteConstant(constant)} = ${value};`);
+}
+
+/** The members as an object, their values as a type of the same name. */
+export function emitEnumType(out: Output, type: EnumType): void {
+  const { type: name } = out.of(type);
+  out.write(...docLines(type.doc), `export const ${name} = {`);
+  for (const member of type.members)
+    out.write(...docLines(member.doc, '  '), `  ${member.name}: ${member.value},`);
+  out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}];`);
+}
+
+/** An interface; of a linked list's node, without the link. */
+export function emitStructType(out: Output, type: StructType): void {
+  const { type: name } = out.of(type);
+  const note =
+    type.link === undefined
+      ? ''
+      : `A node of a linked list, which is an array here; the wire's \`${type.link}\` is its order.`;
+  out.write(...docLines([type.doc ?? '', note].filter((text) => text !== '').join('\n')));
+  if (type.fields.length === 0) {
+    out.write(`export type ${name} = Record<string, never>;`);
+    return;
+  }
+  out.write(`export interface ${name} {`);
+  for (const field of type.fields) out.write(...docLines(field.doc, '  '), `  ${member(out, field)};`);
+  out.write('}');
+}
+
+/** One object type for each arm, told apart by the discriminant. */
+export function emitUnionType(out: Output, type: UnionType): void {
+  const { type: name } = out.of(type);
+  const arms = type.arms
+    .filter((arm) => arm.cases.length > 0)
+    .map((arm) => ({
+      which: arm.cases.map((each) => caseType(out, type, each)).join(' | '),
+      field: arm.field,
+      others: '',
+    }));
+  const rest = restType(out, type);
+  if (type.otherwise !== undefined && rest !== undefined) {
+    const { otherwise } = type;
+    // TypeScript has no "any number but these": so that the arms' members can be asked for at all,
+    // the open arm says that it has none of them.
+    const keys = new Set(isOpen(type) ? type.arms.flatMap((arm) => arm.field?.key ?? []) : []);
+    if (otherwise !== null) keys.delete(otherwise.key);
+    arms.push({ which: rest, field: otherwise, others: [...keys].map((key) => `; ${key}?: never`).join('') });
+  }
+  const parts = arms.map(({ which, field, others }) => {
+    const head = `${type.discriminant.key}: ${which}`;
+    if (field === null) return `{ ${head}${others} }`;
+    const doc = field.doc === undefined || field.doc.includes('\n') ? [] : docLines(field.doc);
+    return `{ ${head}; ${[...doc, member(out, field)].join(' ')}${others} }`;
+  });
+  out.write(...docLines(type.doc));
+  const line = `export type ${name} = ${parts.join(' | ')};`;
+  if (parts.length === 1 && line.length <= LINE_WIDTH) out.write(line);
+  else
+    out.write(
+      `export type ${name} =`,
+      ...parts.map((part, i) => `  | ${part}${i === parts.length - 1 ? ';' : ''}`),
+    );
+}
+
+function member(out: Output, field: Field): string {
+  return `${field.key}: ${out.typeOf(field.type)}`;
+}
+
+/** Whether the discriminants of a default cannot be told as a type. */
+export function isOpen(type: UnionType): boolean {
+  const { kind } = unalias(type.discriminant.type);
+  return kind !== 'bool' && kind !== 'named';
+}
+
+/** The discriminants that no case names, as a type; undefined where there are none. */
+export function restType(out: Output, type: UnionType): string | undefined {
+  const of = unalias(type.discriminant.type);
+  const named = new Set(type.arms.flatMap((arm) => arm.cases.map((each) => each.value)));
+  if (of.kind === 'bool') {
+    const left = [true, false].filter((value) => !named.has(value));
+    return left.length === 0 ? undefined : left.length === 2 ? 'boolean' : String(left[0]);
+  }
+  const whole = out.typeOf(type.discriminant.type);
+  if (of.kind !== 'named' || named.size === 0) return whole;
+  if (of.type.kind === 'enum' && of.type.members.every((each) => named.has(each.value))) return undefined;
+  const cases = type.arms.flatMap((arm) => arm.cases.map((each) => caseType(out, type, each)));
+  return `Exclude<${whole}, ${cases.join(' | ')}>`;
+}
+
+/** A case as an expression; its type is `typeof` that, or the literal itself. */
+export function caseLabel(
+  out: Output,
+  type: UnionType,
+  each: UnionType['arms'][number]['cases'][number],
+): string {
+  const of: Type = unalias(type.discriminant.type);
+  if (typeof each.value === 'boolean') return String(each.value);
+  if (typeof each.value === 'bigint') return `${each.value}n`;
+  if (of.kind === 'named' && of.type.kind === 'enum') {
+    const { symbol } = each.ref;
+    if (symbol?.kind === 'member' && symbol.type === of.type) return out.member(of.type, symbol.name);
+    const found = of.type.members.find((candidate) => candidate.value === each.value);
+    if (found !== undefined) return out.member(of.type, found.name);
+  }
+  return out.number(each.ref);
+}
+
+function caseType(out: Output, type: UnionType, each: UnionType['arms'][number]['cases'][number]): string {
+  const label = caseLabel(out, type, each);
+  return /^[A-Za-z_$]/.test(label) && label !== 'true' && label !== 'false' ? `typeof ${label}` : label;
+}

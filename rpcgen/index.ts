@@ -1,0 +1,28 @@
+/** The compiler of the RPC language (RFC 4506, RFC 5531 section 12). The only door of this folder. */
+
+export type * from './ast.js';
+export type { CheckOptions } from './check.js';
+export { check, compile, type ParseOptions, parse } from './compile.js';
+export { type Change, diff } from './diff.js';
+export {
+  type LiveInterface,
+  type LiveProcedure,
+  type LiveProgram,
+  type LiveVersion,
+  live,
+} from './dynamic.js';
+export { type EmitOptions, emit } from './emit.js';
+export { emitSamples } from './emit-programs.js';
+export {
+  type Diagnostic,
+  formatDiagnostic,
+  IdlError,
+  type IdlErrorCode,
+  type Position,
+  type Source,
+  type Span,
+} from './errors.js';
+export { compileFiles, type FileOptions, outputPath } from './files.js';
+export { type LoadOptions, loadInterface } from './load.js';
+export type { Interface } from './model.js';
+export { print } from './print.js';

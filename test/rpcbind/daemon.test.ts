@@ -1,0 +1,136 @@
+/** The daemon and its client over real sockets, in one process. */
+
+import { afterEach, describe, expect, it } from 'vitest';
+import {
+  connectRpcbind,
+  createRpcbind,
+  RPCBPROG,
+  type Rpcbind,
+  type RpcbindClient,
+  type RpcbindDaemonOptions,
+} from '../../rpcbind/index.js';
+
+const PROGRAM = 0x2000_0042;
+const open: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+async function daemon(options: RpcbindDaemonOptions = {}): Promise<Rpcbind> {
+  const rpcbind = await createRpcbind({ port: 0, ...options });
+  open.push(rpcbind);
+  return rpcbind;
+}
+
+async function client(
+  rpcbind: Rpcbind,
+  transport: 'udp' | 'tcp' = 'udp',
+  host = '127.0.0.1',
+): Promise<RpcbindClient> {
+  const one = await connectRpcbind({ host, port: rpcbind.port, transport, totalMs: 3000 });
+  open.push(one);
+  return one;
+}
+
+describe.each(['udp', 'tcp'] as const)('version 2 over %s', (transport) => {
+  it('registers, finds, lists and forgets', async () => {
+    const asked = await client(await daemon(), transport);
+    expect(await asked.set({ program: PROGRAM, version: 1, protocol: 'udp', port: 4242 })).toBe(true);
+    expect(await asked.set({ program: PROGRAM, version: 1, protocol: 'tcp', port: 4243 })).toBe(true);
+    expect(await asked.getport({ program: PROGRAM, version: 1, protocol: 'udp' })).toBe(4242);
+    expect(await asked.getport({ program: PROGRAM, version: 1, protocol: 'tcp' })).toBe(4243);
+    expect(await asked.dump()).toContainEqual({
+      program: PROGRAM,
+      version: 1,
+      protocol: 'tcp',
+      port: 4243,
+    });
+    expect(await asked.unset({ program: PROGRAM, version: 1 })).toBe(true);
+    expect(await asked.getport({ program: PROGRAM, version: 1, protocol: 'udp' })).toBe(0);
+    expect(await asked.getport({ program: PROGRAM, version: 1, protocol: 'tcp' })).toBe(0);
+  });
+});
+
+describe('registering', () => {
+  it('is refused for another port, for no port and for the numbers of rpcbind itself', async () => {
+    const asked = await client(await daemon());
+    expect(await asked.set({ program: PROGRAM, version: 1, protocol: 'udp', port: 4242 })).toBe(true);
+    expect(await asked.set({ program: PROGRAM, version: 1, protocol: 'udp', port: 4243 })).toBe(false);
+    expect(await asked.set({ program: PROGRAM, version: 2, protocol: 'udp', port: 0 })).toBe(false);
+    expect(await asked.set({ program: PROGRAM, version: 2, protocol: 'udp', port: 65_536 })).toBe(false);
+    expect(await asked.set({ program: RPCBPROG, version: 9, protocol: 'udp', port: 4242 })).toBe(false);
+    expect(await asked.unset({ program: RPCBPROG, version: 2 })).toBe(false);
+    expect(await asked.unset({ program: PROGRAM, version: 77 })).toBe(true);
+  });
+
+  it('by version 4 takes any known netid and gives the caller an address to call', async () => {
+    const rpcbind = await daemon();
+    const asked = await client(rpcbind);
+    const of = { program: PROGRAM, version: 1 };
+    expect(await asked.setAddress({ ...of, netid: 'udp', address: '0.0.0.0.4.1' })).toBe(true);
+    expect(await asked.setAddress({ ...of, netid: 'tcp6', address: '::.4.2' })).toBe(true);
+    expect(await asked.setAddress({ ...of, netid: 'local', address: '/run/x.sock' })).toBe(true);
+    expect(await asked.setAddress({ ...of, netid: 'tcp', address: 'nonsense' })).toBe(false);
+    expect(await asked.getaddr(of)).toBe('127.0.0.1.4.1');
+    expect(await asked.getaddr({ ...of, version: 2 })).toBe('127.0.0.1.4.1');
+    expect(await asked.getVersionAddress({ ...of, version: 2 })).toBeUndefined();
+    expect((await asked.addressList(of)).map(({ netid, address }) => `${netid} ${address}`)).toEqual([
+      'udp 127.0.0.1.4.1',
+      'tcp6 ::1.4.2',
+      'local /run/x.sock',
+    ]);
+    expect((await asked.dumpAddresses()).filter(({ program }) => program === PROGRAM)).toHaveLength(3);
+    expect(await asked.unsetAddress({ ...of, netid: 'udp' })).toBe(true);
+    expect(await asked.getaddr(of)).toBeUndefined();
+    expect(await asked.unsetAddress(of)).toBe(true);
+    expect(rpcbind.registrations().every(({ program }) => program === RPCBPROG)).toBe(true);
+  });
+});
+
+describe('the daemon', () => {
+  it('lists itself in versions 2, 3 and 4', async () => {
+    const rpcbind = await daemon();
+    const asked = await client(rpcbind);
+    const own = await asked.dump();
+    for (const version of [2, 3, 4])
+      for (const protocol of ['udp', 'tcp'] as const)
+        expect(own).toContainEqual({ program: RPCBPROG, version, protocol, port: rpcbind.port });
+    for (const version of [2, 3, 4] as const) await asked.ping(version);
+  });
+
+  it('tells the time and counts what it did', async () => {
+    const asked = await client(await daemon());
+    expect(Math.abs((await asked.getTime()).getTime() - Date.now())).toBeLessThan(5_000);
+    await asked.getport({ program: PROGRAM, version: 1, protocol: 'udp' });
+    const [second, third, fourth] = await asked.statistics();
+    expect(second?.calls[3]).toBe(1);
+    expect(second?.lookups).toEqual([{ program: PROGRAM, version: 1, netid: 'udp', success: 0, failure: 1 }]);
+    expect(third?.calls.reduce((sum, n) => sum + n)).toBe(0);
+    expect(fourth?.calls[6]).toBe(1);
+    expect(fourth?.calls[12]).toBe(1);
+  });
+
+  it('serves versions 3 and 4 over IPv6, and says that it has no 2 there', async () => {
+    const rpcbind = await daemon({ host: ['127.0.0.1', '::1'] });
+    const asked = await client(rpcbind, 'tcp', '::1');
+    await asked.setAddress({ program: PROGRAM, version: 1, netid: 'tcp6', address: '::.4.2' });
+    expect(await asked.getaddr({ program: PROGRAM, version: 1 })).toBe('::1.4.2');
+    await expect(asked.getport({ program: PROGRAM, version: 1, protocol: 'tcp' })).rejects.toMatchObject({
+      code: 'RPC_PROG_MISMATCH',
+      refusal: { low: 3, high: 4 },
+    });
+  });
+
+  it('shares nothing with another one in the same process', async () => {
+    const [one, two] = [await daemon(), await daemon()];
+    await (await client(one)).set({ program: PROGRAM, version: 1, protocol: 'udp', port: 4242 });
+    expect(two.registrations().every(({ program }) => program === RPCBPROG)).toBe(true);
+  });
+
+  it('rejects with the system’s error where a door is taken, and leaves none open', async () => {
+    const first = await daemon();
+    await expect(createRpcbind({ port: first.port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await first.close();
+    await daemon({ port: first.port });
+  });
+});

@@ -281,6 +281,9 @@ async function openNative(
 /** Batches taken in one turn of the loop, so that a flood of datagrams does not keep everything else waiting. */
 const MAX_ROUNDS = 8;
 
+/** Replies kept back at most while a batch is worked off. */
+const REPLIES_AT_ONCE = 16;
+
 class NativeDoor extends PlainDoor {
   private readonly fast: Native;
   private readonly fd: number;
@@ -341,7 +344,11 @@ class NativeDoor extends PlainDoor {
       else receive(first, new NativeDatagram(this, this.nameOf(from), undefined));
       for (let round = 0; round < MAX_ROUNDS && !this.isStopped; round++) {
         const count = inbox.receive(this.fd);
-        for (let i = 0; i < count && !this.isStopped; i++) this.takeOne(i);
+        for (let i = 0; i < count && !this.isStopped; i++) {
+          this.takeOne(i);
+          // The caller works on these while we work on the rest.
+          if (i % REPLIES_AT_ONCE === REPLIES_AT_ONCE - 1 && !this.isClosed) this.outbox.flush();
+        }
         if (!this.isClosed) this.outbox.flush();
         if (count === 0) break;
       }

@@ -44,6 +44,7 @@ export {
   ResultError,
   RpcError,
   type RpcErrorCode,
+  StatusError,
   TimeoutError,
   TransportError,
   type TransportErrorCode,

@@ -7,7 +7,11 @@
 import { nothing, withPath, XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../xdr/index.js';
 import { type Credentials, noCredentials } from './auth.js';
 import { ResultError, TimeoutError, TransportError } from './errors.js';
+import { clientCallChannel, clientResendChannel } from './events.js';
+import { compose, type InterceptedCall, type Interceptor } from './interceptor.js';
+import { KeepAlive } from './keepalive.js';
 import { readReply, readReplyXid, refusalError, writeCall } from './message.js';
+import { Counters, type ProcedureStats, procedureStats } from './metrics.js';
 import type { Caller, CallOptions, Procedure } from './procedure.js';
 import { nextStep, type RetryOptions, retryOptions } from './retry.js';
 import type { ClientTransport } from './transport.js';
@@ -26,6 +30,13 @@ export interface ClientOptions {
   readonly maxPendingCalls?: number;
   /** Bounds on what a reply may make us build. */
   readonly reader?: XdrReaderOptions;
+  /** Around every call, the first outermost. Default: none. */
+  readonly interceptors?: readonly Interceptor[];
+  /**
+   * Milliseconds without a word from the server, with calls under way over a stream, after which procedure
+   * 0 is called; no answer in the same time again, and the connection is given up. 0 for never, the default.
+   */
+  readonly keepAliveMs?: number;
 }
 
 /** Default for the calls of one client under way at a time. */
@@ -39,7 +50,14 @@ export interface ClientStats {
   /** Replies that no call was waiting for: late, doubled or forged. */
   readonly strayReplies: number;
   readonly timeouts: number;
+  /** Of each procedure that was called: how its calls ended and how long they took. */
+  readonly procedures: readonly ProcedureStats[];
 }
+
+/** Most procedures a client counts by name; further ones are called and not counted. */
+export const MAX_COUNTED_PROCEDURES = 1_024;
+
+const NO_OPTIONS: CallOptions = {};
 
 interface Pending {
   readonly xid: number;
@@ -52,6 +70,7 @@ interface Pending {
   readonly message: Uint8Array | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: (() => void) | undefined;
+  readonly counters: Counters;
   attempt: number;
   dueAt: number;
 }
@@ -69,6 +88,9 @@ export class RpcClient implements Caller {
   private timer: NodeJS.Timeout | undefined;
   private timerDueAt = Number.POSITIVE_INFINITY;
   private isClosed = false;
+  private readonly intercepted: ((call: InterceptedCall) => unknown) | undefined;
+  private readonly counters = new Map<Procedure, Counters>();
+  private readonly keepAlive: KeepAlive | undefined;
   private calls = 0;
   private resends = 0;
   private strayReplies = 0;
@@ -81,6 +103,17 @@ export class RpcClient implements Caller {
     this.maxPendingCalls = options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS;
     this.writer = new XdrWriter({ maxBytes: transport.maxMessageBytes });
     this.reader = new XdrReader(new Uint8Array(0), options.reader);
+    const { interceptors = [], keepAliveMs = 0 } = options;
+    if (interceptors.length > 0)
+      this.intercepted = compose(interceptors, ({ procedure, args, options: how }) =>
+        this.makeCall(procedure, args, how),
+      );
+    if (keepAliveMs > 0 && transport.reset !== undefined)
+      this.keepAlive = new KeepAlive(keepAliveMs, {
+        isNeeded: () => this.pending.size > 0,
+        ping: (procedure, totalMs) => this.makeCall(procedure, undefined, { totalMs }),
+        giveUp: (error) => transport.reset?.(error),
+      });
     transport.start({
       message: (bytes) => this.onMessage(bytes),
       lost: (error) => this.failAll(error),
@@ -100,6 +133,7 @@ export class RpcClient implements Caller {
       resends: this.resends,
       strayReplies: this.strayReplies,
       timeouts: this.timeouts,
+      procedures: [...this.counters].map(([procedure, counters]) => procedureStats(procedure, counters)),
     };
   }
 
@@ -108,7 +142,32 @@ export class RpcClient implements Caller {
    * (nothing was sent), TransportError, TimeoutError after `totalMs`, ReplyError, ResultError, or
    * the reason of `signal`.
    */
-  call<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = {}): Promise<R> {
+  call<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions): Promise<R> {
+    if (this.intercepted === undefined) return this.makeCall(procedure, args, options);
+    const call: InterceptedCall = {
+      side: 'client',
+      procedure: procedure as Procedure,
+      args,
+      options: options ?? NO_OPTIONS,
+    };
+    const { intercepted } = this;
+    return new Promise<R>((resolve) => resolve(intercepted(call) as R));
+  }
+
+  /**
+   * Sends a call and waits for nothing: for procedures that answer with silence. Resends nothing, so over
+   * UDP it may get lost. Many in one turn, followed by a call that is answered, are what RFC 5531 section
+   * 7.4.1 calls batching: they leave in one write, and the answer says that all have arrived. Throws what
+   * {@link call} would reject with before sending.
+   */
+  send<A>(procedure: Procedure<A, unknown>, args: A, options: CallOptions = NO_OPTIONS): void {
+    const refusal = this.refusalToStart(options.signal);
+    if (refusal !== undefined) throw refusal;
+    const credentials = options.credentials ?? this.credentials;
+    this.transport.send(this.encodeCall(this.takeXid(), procedure, args, credentials));
+  }
+
+  private makeCall<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = NO_OPTIONS): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const refusal = this.refusalToStart(options.signal);
       if (refusal !== undefined) {
@@ -140,6 +199,7 @@ export class RpcClient implements Caller {
         message: this.transport.isLossy ? message.slice() : undefined,
         signal,
         onAbort,
+        counters: this.countersOf(procedure as Procedure),
         attempt: 0,
         dueAt: startedAt + (this.transport.isLossy ? nextStep(retry, 0).atMs : retry.totalMs),
       };
@@ -148,6 +208,7 @@ export class RpcClient implements Caller {
       if (this.pending.size === 0) this.timer?.ref();
       this.pending.set(xid, call);
       this.calls += 1;
+      call.counters.calls += 1;
       if (call.dueAt < this.timerDueAt) this.setTimer(call.dueAt, startedAt);
       this.transport.send(message);
     });
@@ -165,6 +226,7 @@ export class RpcClient implements Caller {
   async close(): Promise<void> {
     if (!this.isClosed) {
       this.isClosed = true;
+      this.keepAlive?.close();
       this.failAll(new TransportError('RPC_CLOSED', 'the client was closed', 'unknown'));
     }
     await this.transport.close();
@@ -216,21 +278,55 @@ export class RpcClient implements Caller {
       return;
     }
     this.forget(call);
+    this.keepAlive?.heard(call.procedure);
     const { procedure } = call;
     try {
       const refusal = readReply(reader);
       if (refusal === undefined) {
         const result = procedure.result.decode(reader);
         reader.finish();
+        this.end(call, 'success', undefined);
         call.resolve(result);
       } else {
-        call.reject(refusalError(`${procedure.name} at ${this.target}`, refusal));
+        this.reject(call, refusalError(`${procedure.name} at ${this.target}`, refusal), 'refused');
       }
     } catch (error) {
       const text = error instanceof XdrError ? error.message : 'its codec failed';
       const message = `${procedure.name} at ${this.target}: the reply does not decode: ${text}`;
-      call.reject(new ResultError(message, { cause: error }));
+      this.reject(call, new ResultError(message, { cause: error }));
     }
+  }
+
+  private reject(call: Pending, error: unknown, outcome: 'refused' | 'failed' = 'failed'): void {
+    this.end(call, outcome, error);
+    call.reject(error);
+  }
+
+  private end(call: Pending, outcome: 'success' | 'refused' | 'failed', error: unknown): void {
+    const durationMs = performance.now() - call.startedAt;
+    call.counters.end(outcome, durationMs);
+    if (clientCallChannel.hasSubscribers) this.tell(clientCallChannel, call, durationMs, error);
+  }
+
+  private tell(on: typeof clientCallChannel, call: Pending, durationMs: number, error?: unknown): void {
+    const { procedure, xid } = call;
+    on.publish({
+      procedure,
+      target: this.target,
+      xid,
+      durationMs,
+      ...(error === undefined ? {} : { error }),
+    });
+  }
+
+  private countersOf(procedure: Procedure): Counters {
+    let counters = this.counters.get(procedure);
+    if (counters === undefined) {
+      counters = new Counters();
+      // Procedures made anew for each call would fill it for ever.
+      if (this.counters.size < MAX_COUNTED_PROCEDURES) this.counters.set(procedure, counters);
+    }
+    return counters;
   }
 
   private forget(call: Pending): void {
@@ -245,7 +341,7 @@ export class RpcClient implements Caller {
       const text = `${call.procedure.name} at ${this.target}: ${error.message}`;
       // A call that went out more than once may have been run by a server that is gone now.
       const executed = call.attempt > 0 ? 'unknown' : error.executed;
-      call.reject(new TransportError(error.code, text, executed, error.cause ?? error));
+      this.reject(call, new TransportError(error.code, text, executed, error.cause ?? error));
     }
   }
 
@@ -276,7 +372,8 @@ export class RpcClient implements Caller {
     if (call.message === undefined || nextStep(call.retry, call.attempt).action === 'give up') {
       this.forget(call);
       this.timeouts += 1;
-      call.reject(
+      this.reject(
+        call,
         new TimeoutError(`${call.procedure.name} at ${this.target}: no reply within ${elapsed / 1000} s`),
       );
       return;
@@ -284,6 +381,8 @@ export class RpcClient implements Caller {
     call.attempt += 1;
     this.resends += 1;
     call.dueAt = call.startedAt + nextStep(call.retry, call.attempt).atMs;
+    if (clientResendChannel.hasSubscribers)
+      this.tell(clientResendChannel, call, performance.now() - call.startedAt);
     this.transport.send(call.message);
   }
 }

@@ -8,11 +8,11 @@ import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../xdr/in
 import { authNone, authSys, type Credentials, type Flavor, noCredentials } from './auth.js';
 import { Context } from './context.js';
 import { DupCache, type DupCacheOptions, type DupCacheStats, type DupEntry } from './dupcache.js';
-import { AuthError, NoReply, type Refusal, StatusError } from './errors.js';
+import { AuthError, GarbageArgs, NoReply, type Refusal, StatusError } from './errors.js';
 import { duplicateChannel, type Outcome, serverCallChannel } from './events.js';
 import { compose, type InterceptedCall, type Interceptor } from './interceptor.js';
 import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from './message.js';
-import { Counters, type ProcedureStats } from './metrics.js';
+import { Counters, type ProcedureStats, procedureStats } from './metrics.js';
 import type { CallContext, Procedure, ServedProcedure, Service } from './procedure.js';
 import { accept_stat, auth_flavor, auth_stat, RPC_VERSION } from './rpcmsg.gen.js';
 import type { Origin } from './transport.js';
@@ -122,13 +122,7 @@ export class Dispatcher {
     for (const { versions } of this.programs.values())
       for (const { procedures: doors } of versions.values())
         for (const { procedure, counters } of doors.values()) {
-          const { calls, success, refused, failed, silent } = counters;
-          const { program, version, number, name } = procedure;
-          if (calls > 0)
-            procedures.push({
-              ...{ program, version, procedure: number, name, calls, success, refused, failed, silent },
-              latency: counters.latency.stats(),
-            });
+          if (counters.calls > 0) procedures.push(procedureStats(procedure, counters));
         }
     return { pending: this.waiting.size, procedures, dupCache: this.cache?.stats() };
   }
@@ -449,9 +443,6 @@ export class Dispatcher {
     return this.writer.peek();
   }
 }
-
-/** Arguments that do not decode; a class of its own so that an XdrError of the procedure's own work is no GARBAGE_ARGS. */
-class GarbageArgs extends Error {}
 
 const unknownProcedure: Procedure = {
   program: 0,

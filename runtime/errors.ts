@@ -111,3 +111,8 @@ export class StatusError extends Error {
 export class NoReply extends Error {
   override readonly name = 'NoReply';
 }
+
+/** Arguments that do not decode; a class of its own so that an XdrError of the procedure's own work is no GARBAGE_ARGS. */
+export class GarbageArgs extends Error {
+  override readonly name = 'GarbageArgs';
+}

@@ -12,12 +12,30 @@ export {
   sysCredentials,
 } from './auth.js';
 export {
+  type Broadcast,
+  type BroadcastReply,
+  broadcast,
+  DEFAULT_BROADCAST_MS,
+  DEFAULT_FIRST_ROUND_MS,
+  DEFAULT_MAX_BROADCAST_REPLIES,
+  RPCB_MULTICAST_ADDRESS,
+} from './broadcast.js';
+export {
   type ClientOptions,
   type ClientStats,
   createClient,
   DEFAULT_MAX_PENDING_CALLS,
+  MAX_COUNTED_PROCEDURES,
   type RpcClient,
 } from './client.js';
+export {
+  ConnectedClient,
+  type ConnectOptions,
+  connect,
+  type Location,
+  type Lookup,
+  type LookupTarget,
+} from './connect.js';
 export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
 export {
   DEFAULT_CALL_TIMEOUT_MS,
@@ -109,7 +127,11 @@ export {
   connectTcp,
   connectUnix,
   DEFAULT_CONNECT_TIMEOUT_MS,
+  DEFAULT_MAX_RECONNECT_MS,
+  DEFAULT_RECONNECT_MS,
   MAX_UNIX_PATH_BYTES,
+  MAX_WAITING_BYTES,
+  type StreamOptions,
   type TcpOptions,
   type UnixOptions,
 } from './stream.js';
@@ -140,3 +162,10 @@ export {
   listenUdp,
   type UdpListenOptions,
 } from './udplistener.js';
+export {
+  DEFAULT_WORKERS,
+  serveInWorker,
+  startWorkers,
+  type WorkerOptions,
+  type WorkerPool,
+} from './workers.js';

@@ -4,6 +4,7 @@
  */
 
 import type { Outcome } from './events.js';
+import type { Procedure } from './procedure.js';
 
 /** Buckets an octave: a latency is known to within a quarter of its power of two. */
 const STEPS = 4;
@@ -92,4 +93,12 @@ export class Counters {
     this[outcome] += 1;
     this.latency.add(durationMs);
   }
+}
+
+/** The counters as plain numbers. */
+export function procedureStats(of: Procedure, counters: Counters): ProcedureStats {
+  const { calls, success, refused, failed, silent, latency } = counters;
+  const { program, version, number, name } = of;
+  const counts = { calls, success, refused, failed, silent };
+  return { program, version, procedure: number, name, ...counts, latency: latency.stats() };
 }

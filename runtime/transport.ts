@@ -84,6 +84,8 @@ export interface ClientTransport {
   start(events: TransportEvents): void;
   /** Sends one message, copying it. Failures come through {@link TransportEvents.lost}. */
   send(message: Uint8Array): void;
+  /** Gives up the connection there is, as if it had broken: where there are connections. */
+  reset?(error: TransportError): void;
   /** Ends it, once or often. */
   close(): Promise<void>;
 }

@@ -35,6 +35,7 @@ export {
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
 export { DEFAULT_MAX_ELEMENTS, XdrReader, type XdrReaderOptions } from './reader.js';
 export type { Arm, Codec, Field, Named, Shape } from './shape.js';
+export { fromJson, type Json, print, template, toJson, type WalkOptions } from './walk.js';
 export {
   DEFAULT_MAX_DEPTH,
   DEFAULT_MAX_MESSAGE_BYTES,

@@ -23,13 +23,18 @@ const SHORT_STRING = 32;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Reads XDR. Positions are kept absolute in the buffer, so many messages of one chunk share one DataView. */
+/** Up to here ints are put together from bytes; beyond it a DataView pays off. */
+const FEW_INTS = 32;
+
+/**
+ * Reads XDR. It works on the bytes as they are handed in and makes no view of its own until
+ * something needs one: to ask a typed array for its buffer, or to make a DataView, costs as
+ * much as reading a small message.
+ */
 export class XdrReader {
-  private buffer: ArrayBufferLike;
   private bytes: Uint8Array;
-  private view: DataView;
-  private start: number;
-  private at: number;
+  private view: DataView | undefined;
+  private at = 0;
   private end: number;
   private depth = 0;
   private elements = 0;
@@ -37,35 +42,25 @@ export class XdrReader {
   private readonly maxElements: number;
 
   constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
-    this.buffer = bytes.buffer;
-    this.bytes = new Uint8Array(this.buffer);
-    this.view = new DataView(this.buffer);
-    this.start = bytes.byteOffset;
-    this.at = this.start;
-    this.end = this.start + bytes.length;
+    this.bytes = bytes;
+    this.end = bytes.length;
     this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
     this.maxElements = options.maxElements ?? DEFAULT_MAX_ELEMENTS;
   }
 
   /** Starts on another message, with the same limits. */
   reset(bytes: Uint8Array): void {
-    // `buffer` is a call into the engine, far dearer than a field: asked once.
-    const { buffer } = bytes;
-    if (buffer !== this.buffer) {
-      this.buffer = buffer;
-      this.bytes = new Uint8Array(buffer);
-      this.view = new DataView(buffer);
-    }
-    this.start = bytes.byteOffset;
-    this.at = this.start;
-    this.end = this.start + bytes.length;
+    this.bytes = bytes;
+    this.view = undefined;
+    this.at = 0;
+    this.end = bytes.length;
     this.depth = 0;
     this.elements = 0;
   }
 
   /** Bytes read so far. */
   get offset(): number {
-    return this.at - this.start;
+    return this.at;
   }
 
   /** Bytes not read yet. */
@@ -78,21 +73,25 @@ export class XdrReader {
     const at = this.at;
     if (at + 4 > this.end) this.truncated(4);
     this.at = at + 4;
-    return this.view.getInt32(at);
+    const bytes = this.bytes;
+    return (
+      ((bytes[at] as number) << 24) |
+      ((bytes[at + 1] as number) << 16) |
+      ((bytes[at + 2] as number) << 8) |
+      (bytes[at + 3] as number)
+    );
   }
 
   /** unsigned int (RFC 4506 section 4.2). */
   uint32(): number {
-    const at = this.at;
-    if (at + 4 > this.end) this.truncated(4);
-    this.at = at + 4;
-    return this.view.getUint32(at);
+    return this.int32() >>> 0;
   }
 
   /** The next unsigned int, which stays to be read. */
   peekUint32(): number {
-    if (this.at + 4 > this.end) this.truncated(4);
-    return this.view.getUint32(this.at);
+    const value = this.uint32();
+    this.at -= 4;
+    return value;
   }
 
   /** hyper (RFC 4506 section 4.5). */
@@ -100,7 +99,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
-    return this.view.getBigInt64(at);
+    return this.dataView().getBigInt64(at);
   }
 
   /** unsigned hyper (RFC 4506 section 4.5). */
@@ -108,7 +107,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
-    return this.view.getBigUint64(at);
+    return this.dataView().getBigUint64(at);
   }
 
   /** float (RFC 4506 section 4.6). */
@@ -116,7 +115,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 4 > this.end) this.truncated(4);
     this.at = at + 4;
-    return this.view.getFloat32(at);
+    return this.dataView().getFloat32(at);
   }
 
   /** double (RFC 4506 section 4.7). */
@@ -124,7 +123,7 @@ export class XdrReader {
     const at = this.at;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
-    return this.view.getFloat64(at);
+    return this.dataView().getFloat64(at);
   }
 
   /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`. */
@@ -136,17 +135,12 @@ export class XdrReader {
 
   /** Fixed-length opaque (RFC 4506 section 4.9), as a copy. */
   fixedOpaque(size: number): Uint8Array<ArrayBuffer> {
-    const at = this.at;
-    this.skip(size);
-    return this.bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    return this.copy(size);
   }
 
   /** Variable-length opaque (RFC 4506 section 4.10), as a copy. */
   opaque(max: number = MAX_LENGTH): Uint8Array<ArrayBuffer> {
-    const size = this.size(max);
-    const at = this.at;
-    this.skip(size);
-    return this.bytes.slice(at, at + size) as Uint8Array<ArrayBuffer>;
+    return this.copy(this.size(max));
   }
 
   /** string (RFC 4506 section 4.11): UTF-8, anything else is `XDR_RANGE`; `max` counts bytes. */
@@ -161,7 +155,7 @@ export class XdrReader {
     try {
       return utf8.decode(this.bytes.subarray(at, at + size));
     } catch (cause) {
-      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at - this.start, cause });
+      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at, cause });
     }
   }
 
@@ -210,9 +204,10 @@ export class XdrReader {
 
   /** All that is left, as it stands, as a view: a payload that is passed on undecoded. */
   rest(): Uint8Array {
-    const at = this.at;
+    const { buffer, byteOffset } = this.bytes;
+    const rest = new Uint8Array(buffer, byteOffset + this.at, this.end - this.at);
     this.at = this.end;
-    return this.bytes.subarray(at, this.end);
+    return rest;
   }
 
   /** Demands that the message ends here. */
@@ -244,9 +239,22 @@ export class XdrReader {
 
   /** `count` ints that are known to be there. */
   private ints(count: number): number[] {
-    const view = this.view;
-    let at = this.at;
     const values = new Array<number>(count);
+    let at = this.at;
+    if (count <= FEW_INTS) {
+      const bytes = this.bytes;
+      for (let i = 0; i < count; i++) {
+        values[i] =
+          ((bytes[at] as number) << 24) |
+          ((bytes[at + 1] as number) << 16) |
+          ((bytes[at + 2] as number) << 8) |
+          (bytes[at + 3] as number);
+        at += 4;
+      }
+      this.at = at;
+      return values;
+    }
+    const view = this.dataView();
     for (let i = 0; i < count; i++) {
       values[i] = view.getInt32(at);
       at += 4;
@@ -256,15 +264,35 @@ export class XdrReader {
   }
 
   private uints(count: number): number[] {
-    const view = this.view;
-    let at = this.at;
     const values = new Array<number>(count);
+    if (count <= FEW_INTS) {
+      for (let i = 0; i < count; i++) values[i] = this.int32() >>> 0;
+      return values;
+    }
+    const view = this.dataView();
+    let at = this.at;
     for (let i = 0; i < count; i++) {
       values[i] = view.getUint32(at);
       at += 4;
     }
     this.at = at;
     return values;
+  }
+
+  private dataView(): DataView {
+    if (this.view !== undefined) return this.view;
+    const { buffer, byteOffset, length } = this.bytes;
+    this.view = new DataView(buffer, byteOffset, length);
+    return this.view;
+  }
+
+  /** The next `size` bytes as bytes of their own: `slice` of a Node Buffer would share them. */
+  private copy(size: number): Uint8Array<ArrayBuffer> {
+    const at = this.at;
+    this.skip(size);
+    const copy = new Uint8Array(size);
+    if (size > 0) copy.set(this.bytes.subarray(at, at + size));
+    return copy;
   }
 
   private size(max: number): number {
@@ -297,7 +325,7 @@ export class XdrReader {
   }
 
   private fail(code: XdrError['code'], reason: string, back: number): never {
-    throw new XdrError(code, reason, { offset: this.at - back - this.start });
+    throw new XdrError(code, reason, { offset: this.at - back });
   }
 }
 

@@ -65,6 +65,7 @@ export {
   ResultError,
   RpcError,
   type RpcErrorCode,
+  StatusError,
   TimeoutError,
   TransportError,
   type TransportErrorCode,

@@ -129,19 +129,19 @@ export class Native {
     // The second works for the privileged alone, and beyond the system's limit.
     this.set(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
     this.set(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBufferBytes);
-    if (options.tellsAddress)
-      this.set(
-        fd,
-        family === AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
-        family === AF_INET ? IP_PKTINFO : IPV6_RECVPKTINFO,
-        1,
-      );
+    if (options.tellsAddress) this.tellAddress(fd, family === AF_INET ? 4 : 6);
     if (calls.bind(fd, options.name, nameBytes(family)) < 0) {
       const error = this.error('bind');
       calls.close(fd);
       throw error;
     }
     return fd;
+  }
+
+  /** Makes each datagram carry the address it was sent to. */
+  tellAddress(fd: number, family: 4 | 6): void {
+    if (family === 4) this.set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    else this.set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   }
 
   /** Lets the descriptor speak to `name` alone. */

@@ -89,8 +89,9 @@ export class XdrReader {
 
   /** The next unsigned int, which stays to be read. */
   peekUint32(): number {
-    if (this.at + 4 > this.end) this.truncated(4);
-    return this.view.getUint32(this.at);
+    const value = this.uint32();
+    this.at -= 4;
+    return value;
   }
 
   /** hyper (RFC 4506 section 4.5). */

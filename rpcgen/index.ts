@@ -3,6 +3,7 @@
 export type * from './ast.js';
 export type { CheckOptions } from './check.js';
 export { check, compile, type ParseOptions, parse } from './compile.js';
+export { type Change, diff } from './diff.js';
 export {
   type LiveInterface,
   type LiveProcedure,
@@ -24,3 +25,4 @@ export {
 export { compileFiles, type FileOptions, outputPath } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
 export type { Interface } from './model.js';
+export { print } from './print.js';

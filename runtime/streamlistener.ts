@@ -206,9 +206,12 @@ class Connection implements Origin {
       this.idleLooks = 0;
       this.proceed();
     });
-    // The peer has said its last; what it asked is answered before the socket ends.
+    // The peer has said its last; what it asked is answered before the socket ends. Most likely it is
+    // gone and reads no answer either: the kernel of a client that was killed says the same. So procedures
+    // that wait or work for long are told, and may stop.
     socket.on('end', () => {
       this.isEnded = true;
+      this.gone?.abort();
       this.endIfDone();
     });
     socket.on('error', () => socket.destroy());
@@ -217,7 +220,7 @@ class Connection implements Origin {
 
   get signal(): AbortSignal {
     this.gone ??= new AbortController();
-    if (this.socket.destroyed) this.gone.abort();
+    if (this.socket.destroyed || this.isEnded) this.gone.abort();
     return this.gone.signal;
   }
 

@@ -92,7 +92,7 @@ export {
   writeSuccess,
 } from './message.js';
 export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
-export { NATIVE_ENVIRONMENT, peerUid } from './native.js';
+export { hasNative, NATIVE_ENVIRONMENT, peerUid } from './native.js';
 export type {
   CallContext,
   Caller,

@@ -8,7 +8,7 @@ import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../xdr/in
 import { authNone, authSys, type Credentials, type Flavor, noCredentials } from './auth.js';
 import { Context } from './context.js';
 import { DUPLICATE_REPLAYED, DupCache, type DupCacheOptions, type DupCacheStats } from './dupcache.js';
-import { AuthError, GarbageArgs, NoReply, type Refusal } from './errors.js';
+import { AuthError, GarbageArgs, NoReply, type Refusal, StatusError } from './errors.js';
 import { duplicateChannel, type Outcome, serverCallChannel } from './events.js';
 import { compose, type InterceptedCall, type Interceptor } from './interceptor.js';
 import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from './message.js';
@@ -400,6 +400,8 @@ export class Dispatcher {
         'refused',
         error,
       );
+    else if (error instanceof StatusError)
+      this.answer(context, this.refusal(context.xid, error.refusal), 'refused', error);
     else {
       // A fault of ours: told to the operator, never to the caller.
       this.answer(context, this.refusal(context.xid, { status: accept_stat.SYSTEM_ERR }), 'failed', error);

@@ -65,6 +65,7 @@ export {
   ResultError,
   RpcError,
   type RpcErrorCode,
+  StatusError,
   TimeoutError,
   TransportError,
   type TransportErrorCode,
@@ -91,7 +92,7 @@ export {
   writeSuccess,
 } from './message.js';
 export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
-export { NATIVE_ENVIRONMENT, peerUid } from './native.js';
+export { hasNative, NATIVE_ENVIRONMENT, peerUid } from './native.js';
 export type {
   CallContext,
   Caller,

@@ -129,19 +129,19 @@ export class Native {
     // The second works for the privileged alone, and beyond the system's limit.
     this.set(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
     this.set(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBufferBytes);
-    if (options.tellsAddress)
-      this.set(
-        fd,
-        family === AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
-        family === AF_INET ? IP_PKTINFO : IPV6_RECVPKTINFO,
-        1,
-      );
+    if (options.tellsAddress) this.tellAddress(fd, family === AF_INET ? 4 : 6);
     if (calls.bind(fd, options.name, nameBytes(family)) < 0) {
       const error = this.error('bind');
       calls.close(fd);
       throw error;
     }
     return fd;
+  }
+
+  /** Makes each datagram carry the address it was sent to. */
+  tellAddress(fd: number, family: 4 | 6): void {
+    if (family === 4) this.set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    else this.set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   }
 
   /** Lets the descriptor speak to `name` alone. */
@@ -423,4 +423,9 @@ export function peerUid(socket: net.Socket): number | undefined {
   // Undocumented in Node, and the only way to a connection's descriptor; where it is gone we know nothing.
   const fd: unknown = Reflect.get(handle, 'fd');
   return typeof fd === 'number' && fd >= 0 ? native()?.peerUid(fd) : undefined;
+}
+
+/** Whether this process can make the system calls at all: koffi is here, and the environment allows it. */
+export function hasNative(): boolean {
+  return native() !== undefined;
 }

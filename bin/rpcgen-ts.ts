@@ -152,6 +152,7 @@ function build(): Command {
   const program = withInputs(new Command('rpcgen-ts'))
     .description('Compiles the RPC language (.x, RFC 4506 and RFC 5531) to TypeScript.')
     .version(version)
+    .exitOverride()
     .argument('[files...]', '.x files; each may use the names of the others')
     .option('-o, --out <FILE>', 'write here (default: NAME.gen.ts beside NAME.x)')
     .option('--stdout', 'write to standard output')
@@ -189,7 +190,6 @@ function build(): Command {
 /** Everything, with errors turned into one line and an exit code. */
 function main(): void {
   const program = build();
-  program.exitOverride();
   try {
     program.parse();
   } catch (error) {

@@ -67,8 +67,8 @@ function caseText(type: Type, value: number | bigint | boolean): string {
 }
 
 function procedureLine(procedure: Procedure): string {
-  const args = procedure.args.map((each) => declaration(each.type, each.name).trim());
-  const result = declaration(procedure.result, '').trim();
+  const args = procedure.args.map((each) => declaration(each.type, each.name));
+  const result = declaration(procedure.result, '');
   return `${result} ${procedure.name}(${args.length === 0 ? 'void' : args.join(', ')}) = ${numberText(procedure.number)};`;
 }
 
@@ -84,6 +84,11 @@ const WORDS: Partial<Record<Type['kind'], string>> = {
 
 /** A type as a member of this name has it: `opaque name<8>`. With no name, as a result. */
 export function declaration(type: Type, name: string): string {
+  const text = spaced(type, name);
+  return name === '' ? text.trim().replace(/ (?=[<[])/, '') : text;
+}
+
+function spaced(type: Type, name: string): string {
   switch (type.kind) {
     case 'named':
       return `${type.type.name} ${name}`;
@@ -109,7 +114,7 @@ export function declaration(type: Type, name: string): string {
 }
 
 function element(type: Type): string {
-  return type.kind === 'string' ? 'string' : declaration(type, '').trim();
+  return type.kind === 'string' ? 'string' : declaration(type, '');
 }
 
 function size(bound: Bound | null): string {

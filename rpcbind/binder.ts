@@ -84,7 +84,7 @@ export class Binder {
   /** Throws AuthError AUTH_TOOWEAK where the caller may not register (RFC 1833 section 2.2.1). */
   admitRegistrar(peer: Peer, what: string): void {
     if (this.access.mayRegister(peer)) return;
-    this.onEvent({ event: 'refused', what, why: 'only this host may register', peer });
+    this.refused(what, 'only this host may register', peer);
     throw new AuthError(auth_stat.AUTH_TOOWEAK, 'only this host may register');
   }
 
@@ -124,7 +124,7 @@ export class Binder {
         invalid: 'the netid or the address is none',
         full: 'too many registrations',
       }[outcome];
-      this.onEvent({ event: 'refused', what: `SET ${nameOf(registration)}`, why, peer });
+      this.refused(`SET ${nameOf(registration)}`, why, peer);
     }
     return outcome === 'same';
   }
@@ -139,12 +139,15 @@ export class Binder {
   ): boolean {
     this.admitRegistrar(peer, 'UNSET');
     const entries = this.registry.select(program, version, netids);
-    if (entries.length === 0) return true;
+    if (entries.length === 0) {
+      this.stats.wasUnset(by);
+      return true;
+    }
     const owner = ownerOf(peer);
     const others = entries.filter((entry) => !this.registry.mayRemove(entry, owner));
     if (others.some((entry) => !this.dropIfDead(entry))) {
       const what = `UNSET of program ${program} version ${version}`;
-      this.onEvent({ event: 'refused', what, why: `${owner} is not the owner`, peer });
+      this.refused(what, `${owner} is not the owner`, peer);
       return false;
     }
     const own = entries.filter((entry) => !others.includes(entry));
@@ -184,6 +187,11 @@ export class Binder {
     this.registry.remove(entry);
     this.onEvent({ event: 'stale', registration: entry });
     return true;
+  }
+
+  /** Tells of a refusal. */
+  refused(what: string, why: string, peer: Peer): void {
+    this.onEvent({ event: 'refused', what, why, peer });
   }
 
   private lookUp(program: number, version: number, netid: string, isExact: boolean): Entry | undefined {

@@ -3,17 +3,36 @@
  * process may have several. Command line, signals and logs are bin/rpcbind-ts.ts.
  */
 
-import { isIPv6 } from 'node:net';
-import { createServer, type Listener, type RpcServer } from '../runtime/index.js';
+import { createServer, type Listener, type Netid, type RpcServer } from '../runtime/index.js';
 import { Access, type AccessOptions, type RefusalCounts } from './access.js';
-import { Binder, type BinderEvent } from './binder.js';
+import { Binder, type BinderEvent, nameOf } from './binder.js';
+import { Relay } from './callit.js';
+import { Liveness, type LivenessMode } from './liveness.js';
 import { canTellOwners } from './owner.js';
-import { createVersion2, createVersion3, createVersion4, type Forwarder } from './program.js';
+import { createVersion2, createVersion3, createVersion4 } from './program.js';
 import { Reach, type ReachOptions } from './reach.js';
-import { type AddressRegistration, Registry, type RegistryOptions, SUPERUSER } from './registry.js';
+import {
+  type AddressRegistration,
+  type Entry,
+  Registry,
+  type RegistryOptions,
+  SUPERUSER,
+} from './registry.js';
 import { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
 import { Statistics } from './stats.js';
 import { formatUaddr } from './uaddr.js';
+import { WarmStart } from './warmstart.js';
+
+/** The group that rpcbinds listen on over IPv6, for those who look for them (RFC 1833 section 2.2.1, BCAST). */
+export const DISCOVERY_GROUP = 'ff02::202';
+
+/** A door that a service manager opened before us. */
+export interface InheritedDoor {
+  readonly fd: number;
+  readonly netid: Netid;
+  /** IP address, or the path of a local socket. */
+  readonly address: string;
+}
 
 /** See {@link createRpcbind}. */
 export interface RpcbindDaemonOptions extends AccessOptions, ReachOptions, RegistryOptions {
@@ -23,6 +42,20 @@ export interface RpcbindDaemonOptions extends AccessOptions, ReachOptions, Regis
   readonly host?: readonly string[];
   /** Unix sockets to listen on; one that begins with a NUL is abstract (Linux). Default: none. */
   readonly local?: readonly string[];
+  /** Doors that are open already; with any of them, `host`, `port` and `local` open none. Default: none. */
+  readonly inherited?: readonly InheritedDoor[];
+  /** Whether calls are passed on (CALLIT, BCAST, INDIRECT). Default false. */
+  readonly remoteCalls?: boolean;
+  /** The folder of journal and snapshot. Default: none, and registrations end with the daemon. */
+  readonly stateFolder?: string | undefined;
+  /** Whether what the folder holds is ignored at the start. Default false. */
+  readonly isColdStart?: boolean;
+  /** How it is found out which servers are gone. Default 'auto'; 'off' keeps every registration. */
+  readonly liveness?: LivenessMode;
+  /** False for the plain way over UDP even where the fast one is possible. Default true. */
+  readonly native?: boolean;
+  /** Told of what an operator should know: a damaged file, a host without IPv6. */
+  readonly onWarning?: (text: string) => void;
   /** Told of every noteworthy event. */
   readonly onEvent?: (event: BinderEvent) => void;
   /** Told of a fault while answering; the caller only learns SYSTEM_ERR. */
@@ -31,7 +64,7 @@ export interface RpcbindDaemonOptions extends AccessOptions, ReachOptions, Regis
 
 /** A running daemon. */
 export interface Rpcbind {
-  /** The port of its first UDP door; 0 where it has none. */
+  /** The port of its first UDP door, else of its first TCP door; 0 where it has neither. */
   readonly port: number;
   readonly listeners: readonly Listener[];
   /** The whole table, oldest first. */
@@ -46,8 +79,7 @@ export interface Rpcbind {
 }
 
 /**
- * Starts an rpcbind: program 100000, versions 2, 3 and 4 over IPv4 and the local socket, 3 and 4
- * over IPv6 (RFC 1833). Rejects with the system's error where a door cannot be opened
+ * Starts an rpcbind: program 100000, versions 2, 3 and 4, over IPv4, IPv6 and the local socket (RFC 1833). Rejects with the system's error where a door cannot be opened
  * (EADDRINUSE, EACCES, EADDRNOTAVAIL), with none left open.
  */
 export async function createRpcbind(options: RpcbindDaemonOptions = {}): Promise<Rpcbind> {
@@ -64,45 +96,91 @@ export async function createRpcbind(options: RpcbindDaemonOptions = {}): Promise
 class Daemon implements Rpcbind {
   private readonly registry: Registry;
   private readonly access: Access;
-  /** Version 2 knows no IPv6, so a caller over IPv6 is to be told that it is not served. */
-  private readonly inet: RpcServer;
-  private readonly inet6: RpcServer;
+  private readonly server: RpcServer;
+  private readonly binder: Binder;
+  private readonly relay: Relay;
+  private readonly state: WarmStart | undefined;
+  private closing: Promise<void> | undefined;
 
   constructor(options: RpcbindDaemonOptions) {
     this.registry = new Registry({ isUnknownOneOwner: !canTellOwners(), ...options });
     this.access = new Access(options);
-    const binder = new Binder({
+    const reach = new Reach(options);
+    const entries = (): Iterable<Entry> => this.registry.entries();
+    if (options.stateFolder !== undefined) this.state = new WarmStart(options.stateFolder, entries);
+    this.binder = new Binder({
       registry: this.registry,
       access: this.access,
-      reach: new Reach(options),
+      reach,
       stats: new Statistics(),
+      keeper: this.state,
+      watcher: new Liveness(options.liveness ?? 'auto', entries, (host) => reach.isOurs(host)),
       onEvent: options.onEvent,
     });
-    const forwarder: Forwarder = { forward: () => Promise.reject(new Error('calls are not passed on')) };
-    const common = {
+    this.relay = new Relay(this.binder, options.remoteCalls ?? false);
+    this.server = createServer({
       onError: (error: unknown) => options.onError?.(error),
-    };
-    const services = [createVersion3(binder, forwarder), createVersion4(binder, forwarder)];
-    this.inet = createServer({ ...common, services: [createVersion2(binder, forwarder), ...services] });
-    this.inet6 = createServer({ ...common, services });
+      services: [
+        createVersion2(this.binder, this.relay),
+        createVersion3(this.binder, this.relay),
+        createVersion4(this.binder, this.relay),
+      ],
+    });
   }
 
   get listeners(): readonly Listener[] {
-    return [...this.inet.listeners, ...this.inet6.listeners];
+    return this.server.listeners;
   }
 
   get port(): number {
-    return this.listeners.find(({ netid }) => netid.startsWith('udp'))?.port ?? 0;
+    const of = (kind: string): number | undefined =>
+      this.listeners.find(({ netid }) => netid.startsWith(kind))?.port;
+    return of('udp') ?? of('tcp') ?? 0;
   }
 
   async open(options: RpcbindDaemonOptions): Promise<void> {
+    const { inherited = [] } = options;
+    const udp: UdpExtras = {
+      ...(options.native === undefined ? {} : { native: options.native }),
+      ...(options.remoteCalls === true ? { multicastGroup: DISCOVERY_GROUP } : {}),
+    };
+    for (const door of inherited) await this.take(door, udp);
+    if (inherited.length === 0) await this.openDoors(options, udp);
+    this.registerOurselves();
+    if (options.isColdStart !== true) this.restore(options.onWarning ?? (() => undefined));
+    this.state?.open();
+  }
+
+  private async openDoors(options: RpcbindDaemonOptions, udp: UdpExtras): Promise<void> {
     let port = options.port ?? PMAP_PORT;
     for (const host of options.host ?? ['127.0.0.1']) {
-      const server = isIPv6(host) ? this.inet6 : this.inet;
-      ({ port } = await openPair(server, host, port));
+      ({ port } = await openPair(this.server, host, port, udp));
     }
-    for (const path of options.local ?? []) await this.inet.listenUnix({ path });
-    this.registerOurselves();
+    for (const path of options.local ?? []) await this.server.listenUnix({ path });
+  }
+
+  private async take({ fd, netid, address }: InheritedDoor, udp: UdpExtras): Promise<void> {
+    const { server } = this;
+    if (netid === 'local') await server.listenUnix({ path: address, fd });
+    else if (netid.startsWith('udp')) await server.listenUdp({ host: address, fd, ...udp });
+    else await server.listenTcp({ host: address, fd });
+  }
+
+  /** What the last daemon left, without what has died since. */
+  private restore(warn: (text: string) => void): void {
+    if (this.state === undefined) return;
+    const { registrations, warnings } = this.state.recover();
+    for (const text of warnings) warn(text);
+    for (const one of registrations) {
+      // The last daemon's own doors are not ours.
+      if (one.program === RPCBPROG) continue;
+      const outcome = this.registry.set(one);
+      const entry = this.registry.findExact(one.program, one.version, one.netid);
+      if (outcome === 'added' && entry !== undefined) entry.wasAlive = one.wasAlive;
+      else if (outcome !== 'same')
+        warn(`a registration of the last daemon is left out (${outcome}): ${nameOf(one)}`);
+    }
+    this.binder.table();
   }
 
   registrations(): AddressRegistration[] {
@@ -123,8 +201,15 @@ class Daemon implements Rpcbind {
     this.access.reload(lists);
   }
 
-  async close(): Promise<void> {
-    await Promise.all([this.inet.close(), this.inet6.close()]);
+  close(): Promise<void> {
+    this.closing ??= this.end();
+    return this.closing;
+  }
+
+  private async end(): Promise<void> {
+    await this.server.close();
+    await this.relay.close();
+    this.state?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -154,13 +239,24 @@ class Daemon implements Rpcbind {
   }
 }
 
+/** What is said of every UDP door. */
+interface UdpExtras {
+  readonly native?: boolean;
+  readonly multicastGroup?: string;
+}
+
 /** How often another free port is tried where 0 asks for any: UDP's choice may be taken for TCP. */
 const PORT_TRIES = 20;
 
 /** A UDP and a TCP door on one port. */
-async function openPair(server: RpcServer, host: string, port: number): Promise<{ port: number }> {
+async function openPair(
+  server: RpcServer,
+  host: string,
+  port: number,
+  extras: UdpExtras,
+): Promise<{ port: number }> {
   for (let attempt = 1; ; attempt++) {
-    const udp = await server.listenUdp({ host, port });
+    const udp = await server.listenUdp({ host, port, ...extras });
     try {
       await server.listenTcp({ host, port: udp.port });
       return { port: udp.port };

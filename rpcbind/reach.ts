@@ -8,7 +8,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import type { Peer } from '../runtime/index.js';
 import type { Entry } from './registry.js';
-import { isLoopback, isWildcard, parseUaddr, transportOf, withoutZone } from './uaddr.js';
+import { isLoopback, parseUaddr, transportOf, withoutZone } from './uaddr.js';
 
 /** How long a look at the interfaces is good for: 5 s. */
 const INTERFACES_MS = 5_000;
@@ -26,6 +26,7 @@ export interface ReachOptions {
 export class Reach {
   private readonly advertised: { readonly inet: string | undefined; readonly inet6: string | undefined };
   private interfaces: readonly NetworkInterfaceInfo[] = [];
+  private own: ReadonlySet<string> = new Set();
   private readAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ReachOptions = {}) {
@@ -50,9 +51,17 @@ export class Reach {
     if (advertised !== undefined && !isHere) return advertised;
     const { localAddress } = peer;
     const isOfFamily = localAddress.includes(':') === (family === 'inet6');
-    if (hint === '' && isOfFamily && isUsable(localAddress)) return withoutZone(localAddress);
+    // A question may arrive by broadcast, on an address that is nobody's.
+    if (hint === '' && isOfFamily && this.isOurs(localAddress)) return withoutZone(localAddress);
     const near = parseUaddr(netid, hint)?.host ?? (isOfFamily ? peer.address : '');
     return this.nearest(family, near, isHere);
+  }
+
+  /** Whether an IP address is one of this host. */
+  isOurs(host: string): boolean {
+    if (isLoopback(host)) return true;
+    this.addresses();
+    return this.own.has(withoutZone(host));
   }
 
   private nearest(family: 'inet' | 'inet6', near: string, isHere: boolean): string {
@@ -70,13 +79,10 @@ export class Reach {
     if (now - this.readAt > INTERFACES_MS) {
       this.readAt = now;
       this.interfaces = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+      this.own = new Set(this.interfaces.map(({ address }) => withoutZone(address)));
     }
     return this.interfaces;
   }
-}
-
-function isUsable(host: string): boolean {
-  return host !== '' && !isWildcard(host) && host !== '255.255.255.255' && !host.startsWith('ff');
 }
 
 function isOnNetwork(host: string, of: NetworkInterfaceInfo): boolean {

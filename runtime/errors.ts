@@ -93,6 +93,20 @@ export class AuthError extends Error {
   }
 }
 
+/**
+ * Thrown by a procedure that passes calls on: the answer is this refusal, as the program behind it
+ * gave it (RFC 5531 section 9).
+ */
+export class StatusError extends Error {
+  override readonly name = 'StatusError';
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal, message = 'the call is refused') {
+    super(message);
+    this.refusal = refusal;
+  }
+}
+
 /** Thrown by a procedure that answers with silence, as CALLIT does on failure (RFC 1833 section 2.2.1). */
 export class NoReply extends Error {
   override readonly name = 'NoReply';

@@ -48,6 +48,9 @@ export {
   DEFAULT_DUP_CACHE_AGE_MS,
   DEFAULT_DUP_CACHE_BYTES,
   DEFAULT_DUP_CACHE_ENTRIES,
+  DUPLICATE_DROPPED,
+  DUPLICATE_REFUSED,
+  DUPLICATE_REPLAYED,
   DupCache,
   type DupCacheOptions,
   type DupCacheStats,
@@ -62,6 +65,7 @@ export {
   ResultError,
   RpcError,
   type RpcErrorCode,
+  StatusError,
   TimeoutError,
   TransportError,
   type TransportErrorCode,
@@ -88,7 +92,7 @@ export {
   writeSuccess,
 } from './message.js';
 export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
-export { NATIVE_ENVIRONMENT, peerUid } from './native.js';
+export { hasNative, NATIVE_ENVIRONMENT, peerUid } from './native.js';
 export type {
   CallContext,
   Caller,

@@ -46,6 +46,8 @@ export interface StreamListenOptions extends RecordOptions {
   readonly idleTimeoutMs?: number;
   /** Most calls of one connection under way at a time; further ones stay unread. Default {@link DEFAULT_MAX_PENDING_PER_CONNECTION}. */
   readonly maxPendingPerConnection?: number;
+  /** A descriptor that listens already, as a service manager hands it over; address and port are then its own. */
+  readonly fd?: number;
 }
 
 /** Where a TCP listener listens. */
@@ -68,13 +70,18 @@ export interface UnixListenOptions extends StreamListenOptions {
 export async function listenTcp(options: TcpListenOptions, receive: Receive): Promise<Listener> {
   const netid = net.isIP(options.host) === 6 ? 'tcp6' : 'tcp';
   const server = net.createServer({ noDelay: true, allowHalfOpen: true });
-  await listen(server, {
-    host: options.host,
-    port: options.port,
-    ipv6Only: netid === 'tcp6',
-    exclusive: true,
-    backlog: BACKLOG,
-  });
+  await listen(
+    server,
+    options.fd === undefined
+      ? {
+          host: options.host,
+          port: options.port,
+          ipv6Only: netid === 'tcp6',
+          exclusive: true,
+          backlog: BACKLOG,
+        }
+      : { fd: options.fd },
+  );
   const { address, port } = server.address() as net.AddressInfo;
   return new StreamListener(server, netid, 'tcp', address, port, options, receive);
 }
@@ -86,9 +93,10 @@ const BACKLOG = 1_024;
 export async function listenUnix(options: UnixListenOptions, receive: Receive): Promise<Listener> {
   checkPath(options.path);
   const server = net.createServer({ allowHalfOpen: true });
-  const isFile = !options.path.startsWith('\0');
+  const isFile = !options.path.startsWith('\0') && options.fd === undefined;
   if (isFile && (await isDeadSocket(options.path))) await unlink(options.path);
-  await listen(server, { path: options.path, backlog: BACKLOG });
+  const { fd } = options;
+  await listen(server, fd === undefined ? { path: options.path, backlog: BACKLOG } : { fd });
   if (isFile) await chmod(options.path, options.mode ?? 0o666);
   return new StreamListener(server, 'local', 'unix', options.path, 0, options, receive);
 }
@@ -206,9 +214,11 @@ class Connection implements Origin {
       this.idleLooks = 0;
       this.proceed();
     });
-    // The peer has said its last; what it asked is answered before the socket ends.
+    // The peer has said its last. Nobody can tell a closed half from a peer that is gone before
+    // something is sent to it; so the signal fires, and what still comes of its calls is sent.
     socket.on('end', () => {
       this.isEnded = true;
+      this.gone?.abort();
       this.endIfDone();
     });
     socket.on('error', () => socket.destroy());
@@ -217,7 +227,7 @@ class Connection implements Origin {
 
   get signal(): AbortSignal {
     this.gone ??= new AbortController();
-    if (this.socket.destroyed) this.gone.abort();
+    if (this.isEnded || this.socket.destroyed) this.gone.abort();
     return this.gone.signal;
   }
 
@@ -343,7 +353,7 @@ function descriptorLimit(): number {
   return Number.MAX_SAFE_INTEGER;
 }
 
-function listen(server: net.Server, options: net.ListenOptions): Promise<void> {
+function listen(server: net.Server, options: net.ListenOptions | { readonly fd: number }): Promise<void> {
   return new Promise((done, fail) => {
     server.once('error', fail);
     server.listen(options, () => {

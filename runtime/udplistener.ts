@@ -40,6 +40,14 @@ export interface UdpListenOptions {
    * answered from whichever address the system prefers. Default {@link DEFAULT_MAX_LOCAL_ADDRESSES}.
    */
   readonly maxLocalAddresses?: number;
+  /** For the wildcard of IPv6: a multicast group (`ff02::202`) to be joined on every interface. */
+  readonly multicastGroup?: string;
+  /**
+   * A descriptor that is bound already, as a service manager hands it over; port is then its own. It is
+   * the only socket, so on a wildcard address without the fast way, replies leave from whichever address
+   * the system prefers.
+   */
+  readonly fd?: number;
 }
 
 /** Opens UDP sockets for serving. Rejects with the system's error (EADDRINUSE, EACCES, EADDRNOTAVAIL). */
@@ -51,6 +59,12 @@ export async function listenUdp(options: UdpListenOptions, receive: Receive): Pr
     fast === undefined
       ? openPlain(family, address, port, reuse, receive)
       : openNative(fast, family, address, port, reuse, receive);
+  if (options.fd !== undefined) {
+    const owner = openSocket(family);
+    await owner.bind({ fd: options.fd, exclusive: true });
+    if (isWildcard) fast?.tellAddress(options.fd, family);
+    return new UdpListener(serve(owner, fast, options.fd, isWildcard, receive), family);
+  }
   if (!isWildcard) {
     const door = await open(options.host, options.port, false);
     return new UdpListener(door, family);
@@ -94,6 +108,9 @@ class WildcardListener extends UdpListener {
   private readonly max: number;
   private readonly timer: NodeJS.Timeout;
   private readonly open: (address: string, port: number, reuse: boolean) => Promise<Door>;
+  private readonly group: string | undefined;
+  /** Interfaces on which the group was joined. */
+  private readonly joined = new Set<string>();
   private scanning: Promise<void> | undefined;
   private isStopped = false;
 
@@ -107,6 +124,7 @@ class WildcardListener extends UdpListener {
     this.family = family;
     this.max = options.maxLocalAddresses ?? DEFAULT_MAX_LOCAL_ADDRESSES;
     this.open = open;
+    this.group = options.multicastGroup;
     this.timer = setInterval(() => void this.rescan(), options.rescanMs ?? DEFAULT_RESCAN_MS);
     this.timer.unref();
   }
@@ -117,6 +135,15 @@ class WildcardListener extends UdpListener {
       this.scanning = undefined;
     });
     return this.scanning;
+  }
+
+  private join(group: string): void {
+    const present = links();
+    for (const name of this.joined) if (!present.includes(name)) this.joined.delete(name);
+    for (const name of present) {
+      if (this.joined.has(name) || !this.main.join(group, `::%${name}`)) continue;
+      this.joined.add(name);
+    }
   }
 
   override async stop(): Promise<void> {
@@ -133,6 +160,7 @@ class WildcardListener extends UdpListener {
   }
 
   private async scan(): Promise<void> {
+    if (this.group !== undefined) this.join(this.group);
     const wanted = new Set(localAddresses(this.family).slice(0, this.max));
     for (const [address, door] of this.doors) {
       if (wanted.has(address)) continue;
@@ -149,6 +177,13 @@ class WildcardListener extends UdpListener {
     }
     for (const door of all()) door.share(false);
   }
+}
+
+/** Interfaces that have an address of their link, which is where IPv6 multicast goes. */
+function links(): string[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    addresses?.some((one) => one.family === 'IPv6' && one.scopeid > 0) ? [name] : [],
+  );
 }
 
 function localAddresses(family: 4 | 6): string[] {
@@ -169,6 +204,8 @@ interface Door {
   readonly port: number;
   /** Whether other sockets may be bound to the same port just now, where that can be changed. */
   share(isAllowed: boolean): void;
+  /** Joins a multicast group on an interface; false where the system does not let it. */
+  join(group: string, link: string): boolean;
   stop(): void;
   close(): Promise<void>;
 }
@@ -179,6 +216,7 @@ class PlainDoor implements Door {
   protected readonly owner: UdpSocket;
   readonly socket: dgram.Socket;
   readonly gone = new AbortController();
+  isClosed = false;
 
   constructor(owner: UdpSocket) {
     this.owner = owner;
@@ -194,12 +232,22 @@ class PlainDoor implements Door {
     // Node decides this when it binds.
   }
 
+  join(group: string, link: string): boolean {
+    try {
+      this.socket.addMembership(group, link);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   stop(): void {
     this.socket.removeAllListeners('message');
   }
 
   async close(): Promise<void> {
-    if (this.gone.signal.aborted) return;
+    if (this.isClosed) return;
+    this.isClosed = true;
     this.gone.abort();
     await this.owner.close();
   }
@@ -220,6 +268,18 @@ async function openPlain(
     throw error;
   }
   widen(owner);
+  return serve(owner, undefined, 0, false, receive);
+}
+
+/** A bound socket, served the fast way where there is one. */
+function serve(
+  owner: UdpSocket,
+  fast: Native | undefined,
+  fd: number,
+  tellsAddress: boolean,
+  receive: Receive,
+): PlainDoor {
+  if (fast !== undefined) return new NativeDoor(owner, fast, fd, tellsAddress, receive);
   const door = new PlainDoor(owner);
   owner.socket.on('message', (bytes, from) => receive(bytes, new Datagram(door, from)));
   return door;
@@ -256,8 +316,7 @@ class Datagram implements Origin {
 
   reply(message: Uint8Array): void {
     // A reply that the system refuses is a reply lost: the caller will ask again.
-    if (!this.door.gone.signal.aborted)
-      this.door.socket.send(Buffer.from(message), this.from.port, this.from.address, () => undefined);
+    if (!this.door.isClosed) this.door.socket.send(Buffer.from(message), this.from.port, this.from.address);
   }
 }
 
@@ -268,14 +327,17 @@ async function openNative(
   port: number,
   reuse: boolean,
   receive: Receive,
-): Promise<NativeDoor> {
+): Promise<PlainDoor> {
   const tellsAddress = address === '0.0.0.0' || address === '::';
   const name = socketName(withZoneNumber(address), port);
   const fd = fast.openUdp({ name, reuse, tellsAddress, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
   const owner = openSocket(family);
   await adopt(owner, fd, fast);
-  return new NativeDoor(owner, fast, fd, tellsAddress, receive);
+  return serve(owner, fast, fd, tellsAddress, receive);
 }
+
+/** Batches taken in one turn of the loop, so that a flood of datagrams does not keep everything else waiting. */
+const MAX_ROUNDS = 8;
 
 class NativeDoor extends PlainDoor {
   private readonly fast: Native;
@@ -302,14 +364,14 @@ class NativeDoor extends PlainDoor {
       fast,
       fd,
       // No room just now: Node waits for it.
-      (message, name) => this.socket.send(message, portOf(name), withZone(name), () => undefined),
+      (message, name) => this.socket.send(message, portOf(name), withZone(name)),
       () => undefined,
     );
     this.socket.on('message', (bytes, from) => this.take(bytes, from));
   }
 
   override share(isAllowed: boolean): void {
-    if (!this.gone.signal.aborted) this.fast.setReuse(this.fd, isAllowed);
+    if (!this.isClosed) this.fast.setReuse(this.fd, isAllowed);
   }
 
   override stop(): void {
@@ -318,37 +380,41 @@ class NativeDoor extends PlainDoor {
   }
 
   send(message: Uint8Array, name: Uint8Array, control: Uint8Array | undefined): void {
-    if (this.gone.signal.aborted) return;
+    if (this.isClosed) return;
     this.outbox.add(message, name, control);
     if (this.isTaking || this.isFlushing) return;
     this.isFlushing = true;
     queueMicrotask(() => {
       this.isFlushing = false;
-      if (!this.gone.signal.aborted) this.outbox.flush();
+      if (!this.isClosed) this.outbox.flush();
     });
   }
 
   /** Node brought one datagram: take with it what else is waiting, and answer all in one call. */
   private take(first: Uint8Array, from: dgram.RemoteInfo): void {
-    const { inbox, receive, tellsAddress } = this;
+    const { inbox, receive } = this;
     this.isTaking = true;
     try {
       if (from.address.includes('%')) receive(first, new Datagram(this, from));
       else receive(first, new NativeDatagram(this, this.nameOf(from), undefined));
-      const count = this.isStopped ? 0 : inbox.receive(this.fd);
-      for (let i = 0; i < count && !this.isStopped; i++) {
-        const origin = new NativeDatagram(
-          this,
-          inbox.name[i] as Uint8Array,
-          tellsAddress ? inbox.control[i] : undefined,
-        );
-        receive(inbox.bytes(i), origin);
-        if (!origin.isAnswered) origin.detach();
+      for (let round = 0; round < MAX_ROUNDS && !this.isStopped; round++) {
+        const count = inbox.receive(this.fd);
+        for (let i = 0; i < count && !this.isStopped; i++) this.takeOne(i);
+        if (!this.isClosed) this.outbox.flush();
+        if (count === 0) break;
       }
     } finally {
       this.isTaking = false;
-      if (!this.gone.signal.aborted) this.outbox.flush();
+      if (!this.isClosed) this.outbox.flush();
     }
+  }
+
+  private takeOne(i: number): void {
+    const { inbox, tellsAddress } = this;
+    const control = tellsAddress ? inbox.control[i] : undefined;
+    const origin = new NativeDatagram(this, inbox.name[i] as Uint8Array, control);
+    this.receive(inbox.bytes(i), origin);
+    if (!origin.isAnswered) origin.detach();
   }
 
   private nameOf(from: dgram.RemoteInfo): Uint8Array {

@@ -1,0 +1,173 @@
+/**
+ * Calls that are passed on to programs of this host: CALLIT, BCAST and INDIRECT (RFC 1833 sections
+ * 2.2.1 and 3.2). The call goes out over UDP under an xid of ours and is answered to whoever asked.
+ * Silence on failure is program.ts' part; here failures are told.
+ */
+
+import {
+  AuthError,
+  accept_stat,
+  auth_stat,
+  type CallContext,
+  connectUdp,
+  createClient,
+  noCredentials,
+  type Peer,
+  type Procedure,
+  ReplyError,
+  type RpcClient,
+  StatusError,
+} from '../runtime/index.js';
+import type { Codec } from '../xdr/index.js';
+import type { Binder } from './binder.js';
+import { type Forwarded, type Forwarder, netidOf } from './program.js';
+import type { Entry } from './registry.js';
+import { RPCBPROG, type rpcb_rmtcallargs } from './rpcbind.gen.js';
+import type { BinderVersion } from './stats.js';
+
+/** How long a program has to answer a call that was passed on: 10 s. */
+export const FORWARD_TIMEOUT_MS = 10_000;
+/** Calls passed on and not answered yet, at most; one more fails. */
+export const MAX_FORWARDED_CALLS = 256;
+/** Programs that a socket is kept open to, at most. */
+export const MAX_FORWARD_TARGETS = 64;
+
+/** Everything, as it stands: arguments and results are passed on undecoded. */
+const asIs: Codec<Uint8Array> = {
+  minBytes: 0,
+  encode: (w, v) => w.encoded(v),
+  decode: (r) => r.rest().slice(),
+};
+
+/**
+ * Procedures that are not passed on, since the caller would be taken for this host: all of a
+ * program, or those listed. NULL is always passed on.
+ */
+const denied: ReadonlyMap<number, readonly number[] | 'all'> = new Map<number, readonly number[] | 'all'>([
+  [RPCBPROG, 'all'],
+  // NFS, its ACLs, MOUNT, RQUOTA.
+  [100003, 'all'],
+  [100227, 'all'],
+  [100005, 'all'],
+  [100011, 'all'],
+  // Yellow Pages: what reads whole maps or renews them; what sets a domain; what sets passwords and maps.
+  [100004, [3, 4, 5, 6, 7, 8]],
+  [100007, [2]],
+  [100009, 'all'],
+  [100028, 'all'],
+]);
+
+/** Passes calls on, for one daemon. */
+export class Relay implements Forwarder {
+  private readonly binder: Binder;
+  private readonly isOn: boolean;
+  private readonly clients = new Map<string, Promise<RpcClient>>();
+  private pending = 0;
+
+  constructor(binder: Binder, isOn: boolean) {
+    this.binder = binder;
+    this.isOn = isOn;
+  }
+
+  /**
+   * Rejects with StatusError PROG_UNAVAIL where the program is not registered, and with what the program
+   * itself refuses with; with AuthError AUTH_TOOWEAK where the procedure is not passed on; with
+   * TimeoutError after {@link FORWARD_TIMEOUT_MS}.
+   */
+  async forward(
+    version: BinderVersion,
+    call: rpcb_rmtcallargs,
+    isIndirect: boolean,
+    context: CallContext,
+    peer: Peer,
+  ): Promise<Forwarded> {
+    const netid = netidOf(peer);
+    try {
+      const forwarded = await this.pass(version, call, context, peer);
+      this.binder.stats.forwarded(version, call, netid, isIndirect, true);
+      return forwarded;
+    } catch (error) {
+      this.binder.stats.forwarded(version, call, netid, isIndirect, false);
+      throw error instanceof ReplyError ? new StatusError(error.refusal) : error;
+    }
+  }
+
+  /** Closes the sockets; calls under way fail. */
+  async close(): Promise<void> {
+    const all = [...this.clients.values()];
+    this.clients.clear();
+    for (const client of all) await client.then((one) => one.close()).catch(() => undefined);
+  }
+
+  private async pass(
+    version: BinderVersion,
+    call: rpcb_rmtcallargs,
+    context: CallContext,
+    peer: Peer,
+  ): Promise<Forwarded> {
+    if (!this.isOn) throw new AuthError(auth_stat.AUTH_TOOWEAK, 'calls are not passed on');
+    this.admit(call, peer);
+    const entry =
+      (netidOf(peer).endsWith('6') ? this.binder.find(call.prog, call.vers, 'udp6', version) : undefined) ??
+      this.binder.find(call.prog, call.vers, 'udp', version);
+    if (entry === undefined) throw new StatusError({ status: accept_stat.PROG_UNAVAIL });
+    // To our own NULL there is but one answer.
+    if (call.prog === RPCBPROG) return { entry, result: new Uint8Array(0) };
+    if (this.pending >= MAX_FORWARDED_CALLS) throw new Error(`${MAX_FORWARDED_CALLS} calls are under way`);
+    this.pending += 1;
+    try {
+      const client = await this.clientFor(entry);
+      const procedure: Procedure<Uint8Array, Uint8Array> = {
+        program: call.prog,
+        version: call.vers,
+        number: call.proc,
+        name: `procedure ${call.proc} of program ${call.prog}`,
+        args: asIs,
+        result: asIs,
+      };
+      const { credentials } = context;
+      const result = await client.call(procedure, call.args, {
+        credentials: credentials.flavor === 'sys' ? credentials : noCredentials,
+      });
+      return { entry, result };
+    } finally {
+      this.pending -= 1;
+    }
+  }
+
+  private admit(call: rpcb_rmtcallargs, peer: Peer): void {
+    if (call.proc === 0) return;
+    const procedures = denied.get(call.prog);
+    if (procedures !== 'all' && procedures?.includes(call.proc) !== true) return;
+    const what = `call of procedure ${call.proc} of program ${call.prog}`;
+    this.binder.refused(what, 'it is never passed on', peer);
+    throw new AuthError(auth_stat.AUTH_TOOWEAK, 'this procedure is never passed on');
+  }
+
+  /** A client for where the program is; only ever on this host, whatever was registered. */
+  private clientFor(entry: Entry): Promise<RpcClient> {
+    const host = entry.isWildcard ? (entry.netid === 'udp6' ? '::1' : '127.0.0.1') : entry.host;
+    if (!this.binder.reach.isOurs(host))
+      throw new AuthError(auth_stat.AUTH_TOOWEAK, `${host} is not this host`);
+    const key = `${host} ${entry.port}`;
+    const known = this.clients.get(key);
+    // The one used last is the last to go.
+    this.clients.delete(key);
+    const client = known ?? this.open(host, entry.port);
+    this.clients.set(key, client);
+    if (this.clients.size > MAX_FORWARD_TARGETS) {
+      const [oldest, gone] = this.clients.entries().next().value as [string, Promise<RpcClient>];
+      this.clients.delete(oldest);
+      void gone.then((one) => one.close()).catch(() => undefined);
+    }
+    return client;
+  }
+
+  private async open(host: string, port: number): Promise<RpcClient> {
+    // Sent once: whoever asked will ask again.
+    return createClient(await connectUdp({ host, port }), {
+      timeoutMs: FORWARD_TIMEOUT_MS,
+      totalMs: FORWARD_TIMEOUT_MS,
+    });
+  }
+}

@@ -182,7 +182,7 @@ function compare(title: string, contestants: readonly Contestant[]): boolean {
 /** About `lines` lines of `.x`, as varied as a real interface. */
 function interfaceOf(lines: number): string {
   const parts: string[] = ['program P { version V { void P_NULL(void) = 0; } = 1; } = 0x20000001;'];
-  for (let i = 0; parts.length * 22 < lines; i++)
+  for (let i = 0; parts.length * 20 < lines; i++)
     parts.push(`
 /* The outcome of call ${i}. */
 enum status${i} {

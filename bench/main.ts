@@ -1,12 +1,16 @@
-/** `npm run bench -- NAME`: runs one bench, or says which there are. */
+/** `npm run bench -- NAME [words]`: runs one bench, or says which there are. */
 
-const benches: Readonly<Record<string, () => Promise<void>>> = {
+const benches: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
   codec: async () => (await import('./codec.js')).codecBench(),
+  runtime: async (words) => (await import('./runtime.js')).runtimeBench(words),
+  hostile: async (words) => (await import('./hostile.js')).hostileBench(words),
+  soak: async (words) => (await import('./soak.js')).soakBench(words),
+  fuzz: async (words) => (await import('./fuzz.js')).fuzzBench(words),
 };
 
-const [, , name = ''] = process.argv;
+const [, , name = '', ...words] = process.argv;
 const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
 if (bench === undefined) {
   console.error(`bench: no '${name}'; there is: ${Object.keys(benches).join(', ')}`);
   process.exitCode = 2;
-} else await bench();
+} else await bench(words);

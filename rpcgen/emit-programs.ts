@@ -316,7 +316,7 @@ export function emitSamples(
     client.push(
       '',
       `/** Calls each procedure once: fill in what they are to be asked. */`,
-      `export async function try${upperFirst(variable)}(caller: Caller): Promise<void> {`,
+      `export async function try${upperFirst(variable)}(caller: Caller): Promise<${classes[i]}> {`,
       `  const client = new ${classes[i]}(caller);`,
     );
     methodNames(version).forEach((method, m) => {
@@ -333,7 +333,7 @@ export function emitSamples(
       else client.push(`  // console.log('${procedure.name}', await client.${method}(...));`);
     });
     server.push('});');
-    client.push('}');
+    client.push('  return client;', '}');
   });
   return { server: `${server.join('\n')}\n`, client: `${client.join('\n')}\n` };
 }

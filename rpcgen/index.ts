@@ -1,8 +1,10 @@
+/// <reference types="node" preserve="true" />
 /** The compiler of the RPC language (RFC 4506, RFC 5531 section 12). The only door of this folder. */
 
 export type * from './ast.js';
 export type { CheckOptions } from './check.js';
 export { check, compile, type ParseOptions, parse } from './compile.js';
+export { type Change, diff } from './diff.js';
 export {
   type LiveInterface,
   type LiveProcedure,
@@ -24,3 +26,4 @@ export {
 export { compileFiles, type FileOptions, outputPath } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
 export type { Interface } from './model.js';
+export { print } from './print.js';

@@ -49,7 +49,9 @@ function settle(group: readonly NamedType[], diagnostics: Diagnostics): void {
       changed = true;
     }
   }
-  for (const type of infinite)
+  // A circle of nothing but typedefs is reported as such.
+  const isTypedefs = group.every((type) => type.kind === 'alias');
+  for (const type of isTypedefs ? [] : infinite)
     diagnostics.add(
       'IDL_TYPE',
       type.span,

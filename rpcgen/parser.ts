@@ -20,6 +20,7 @@ import type {
   VersionNode,
 } from './ast.js';
 import { documentation } from './comments.js';
+import { Abandon, Cursor } from './cursor.js';
 import type { Diagnostics, Source, Span } from './errors.js';
 import { type PreprocessOptions, preprocess } from './preprocess.js';
 import { constantOf, type Token } from './scanner.js';
@@ -27,9 +28,6 @@ import { isKeyword, primitiveOf, UNSIGNED } from './words.js';
 
 /** Bodies inside bodies, and namespaces inside namespaces. */
 const MAX_NESTING = 64;
-
-/** Thrown to leave a construct that does not parse; the diagnostic is already noted. */
-class Abandon extends Error {}
 
 /** The tree of `source`. Errors go to `diagnostics`; what did parse is there all the same. */
 export function parseModule(
@@ -57,24 +55,10 @@ export function parseModule(
   return { name: source.name, definitions, broken: parser.broken };
 }
 
-class Parser {
-  private readonly tokens: readonly Token[];
-  private readonly diagnostics: Diagnostics;
+class Parser extends Cursor {
   readonly broken = new Set<string>();
-  private at = 0;
   private nesting = 0;
   private readonly definitions: Definition[] = [];
-  private readonly end: Token;
-
-  constructor(tokens: readonly Token[], diagnostics: Diagnostics) {
-    this.tokens = tokens;
-    this.diagnostics = diagnostics;
-    const last = tokens.at(-1);
-    // Only an input beyond all limits has lost its end; that was reported.
-    const span: Span = last?.span ?? { source: { name: '', text: '' }, start: 0, end: 0 };
-    this.end = { kind: 'end', text: '', span, line: last?.line ?? 1, comments: [] };
-  }
-
   run(): Definition[] {
     while (this.peek().kind !== 'end') this.item();
     return this.definitions;
@@ -447,69 +431,6 @@ class Parser {
     const doc = documentation(this.tokens, start, this.at);
     return doc === '' ? {} : { doc };
   }
-
-  private peek(): Token {
-    return this.tokens[this.at] ?? this.end;
-  }
-
-  private next(): Token {
-    const token = this.peek();
-    if (token.kind !== 'end') this.at += 1;
-    return token;
-  }
-
-  private isName(): boolean {
-    return this.peek().kind === 'name' && !isKeyword(this.peek().text);
-  }
-
-  private name(what: string): Token {
-    const token = this.peek();
-    if (token.kind === 'name' && !isKeyword(token.text)) return this.next();
-    return this.fail(token, `expected ${what}`);
-  }
-
-  private takeIf(text: string): boolean {
-    const token = this.peek();
-    if (token.text !== text || token.kind === 'string') return false;
-    this.at += 1;
-    return true;
-  }
-
-  private take(text: string, expected = `'${text}'`): void {
-    if (this.takeIf(text)) return;
-    const token = this.peek();
-    const before = this.tokens[this.at - 1];
-    // A missing `;` is where the line ends, not where the next one begins; and what it would have
-    // ended is plain, so that nothing else is lost by it.
-    if (
-      text === ';' &&
-      before !== undefined &&
-      (before.line < token.line || token.text === '}' || token.kind === 'end')
-    ) {
-      const { end } = before.span;
-      this.note({ ...before, span: { ...before.span, start: end, end: end + 1 } }, `expected ${expected}`);
-      return;
-    }
-    this.fail(token, `expected ${expected}`);
-  }
-
-  private note(token: Token, message: string): void {
-    this.diagnostics.add('IDL_SYNTAX', token.span, message);
-  }
-
-  private fail(token: Token, message: string): never {
-    const found = message.includes('found') ? '' : `, found ${describe(token)}`;
-    this.note(token, `${message}${found}`);
-    // What was not expected may be the `;` or the `}` that the recovery looks for.
-    if (this.tokens[this.at - 1] === token) this.at -= 1;
-    throw new Abandon();
-  }
-}
-
-function describe(token: Token): string {
-  if (token.kind === 'end') return 'the end of the file';
-  if (token.kind === 'name' && isKeyword(token.text)) return `the word '${token.text}'`;
-  return token.text.length > 40 ? `'${token.text.slice(0, 40)}...'` : `'${token.text}'`;
 }
 
 function braceOf(token: Token): number {

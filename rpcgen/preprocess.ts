@@ -113,8 +113,11 @@ class Preprocessor {
   }
 
   private text(token: Token): void {
-    if (token.kind === 'bad') this.fail(token.span, token.text);
-    else if (token.kind === 'name' && this.macros.has(token.text)) this.expand(token, token, new Set(), 0);
+    if (token.kind === 'bad') {
+      this.fail(token.span, token.text);
+      // Something has to stand in its place, or the parser misses what was there.
+      this.emit({ ...token, kind: 'number', text: '0' });
+    } else if (token.kind === 'name' && this.macros.has(token.text)) this.expand(token, token, new Set(), 0);
     else this.emit(token);
   }
 

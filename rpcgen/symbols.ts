@@ -59,7 +59,9 @@ const MAX_CONSTANT_CHAIN = 500;
 export class Symbols {
   private readonly scopes: Scope[] = [];
   private readonly hoisted = new Map<TypeBody, string>();
-  private readonly evaluated = new Map<ConstantEntry, NumberRef | undefined>();
+  /** Constants whose value is being found, and those that turned out to have none. */
+  private readonly open = new Set<ConstantEntry>();
+  private readonly failed = new Set<ConstantEntry>();
   private readonly constants = new Map<ConstantEntry, Constant>();
   private readonly enumValues = new Map<string, readonly bigint[]>();
   private readonly diagnostics: Diagnostics;
@@ -223,13 +225,15 @@ export class Symbols {
   }
 
   private deferred(entry: ConstantEntry, value: Value): NumberRef | undefined {
-    if (this.evaluated.has(entry)) {
+    if (this.failed.has(entry)) return undefined;
+    if (this.open.has(entry)) {
       this.diagnostics.add('IDL_TYPE', value.span, 'this constant is defined by itself');
       return undefined;
     }
-    this.evaluated.set(entry, undefined);
+    this.open.add(entry);
     const ref = this.deeper(value, () => this.evaluate(value));
-    if (ref !== undefined) this.evaluated.delete(entry);
+    this.open.delete(entry);
+    if (ref === undefined) this.failed.add(entry);
     return ref;
   }
 

@@ -1,7 +1,6 @@
 /** One call while it runs: what its procedure may know of it, and its one way back. */
 
 import type { Credentials } from './auth.js';
-import type { DupEntry } from './dupcache.js';
 import type { Counters } from './metrics.js';
 import type { CallContext, Procedure } from './procedure.js';
 import type { Origin, Peer, TransportKind } from './transport.js';
@@ -16,8 +15,8 @@ export class Context implements CallContext {
   readonly deadline: number;
   /** Where the call is counted; undefined for one that reached no procedure. */
   readonly counters: Counters | undefined;
-  /** Its place in the duplicate request cache, where it has one. */
-  readonly duplicate: DupEntry | undefined;
+  /** Its entry in the duplicate request cache; negative where it has none. */
+  readonly duplicate: number;
   /** True once it was answered, or met with silence: what comes later is not sent. */
   isSettled = false;
   private controller: AbortController | undefined;
@@ -31,7 +30,7 @@ export class Context implements CallContext {
     startedAt: number,
     deadline: number,
     counters: Counters | undefined,
-    duplicate: DupEntry | undefined,
+    duplicate: number,
   ) {
     this.origin = origin;
     this.credentials = credentials;

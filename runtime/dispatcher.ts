@@ -7,7 +7,7 @@
 import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../xdr/index.js';
 import { authNone, authSys, type Credentials, type Flavor, noCredentials } from './auth.js';
 import { Context } from './context.js';
-import { DupCache, type DupCacheOptions, type DupCacheStats, type DupEntry } from './dupcache.js';
+import { DUPLICATE_REPLAYED, DupCache, type DupCacheOptions, type DupCacheStats } from './dupcache.js';
 import { AuthError, GarbageArgs, NoReply, type Refusal, StatusError } from './errors.js';
 import { duplicateChannel, type Outcome, serverCallChannel } from './events.js';
 import { compose, type InterceptedCall, type Interceptor } from './interceptor.js';
@@ -209,7 +209,7 @@ export class Dispatcher {
         this.refuse(origin, header.xid, { status: accept_stat.SYSTEM_ERR });
         this.report(
           error,
-          new Context(origin, noCredentials, unknownProcedure, header.xid, 0, 0, undefined, undefined),
+          new Context(origin, noCredentials, unknownProcedure, header.xid, 0, 0, undefined, NO_ENTRY),
         );
       }
       return;
@@ -249,13 +249,13 @@ export class Dispatcher {
       return;
     }
     const now = performance.now();
-    let duplicate: DupEntry | undefined;
+    let duplicate = NO_ENTRY;
     const { source } = origin;
     if (source !== undefined) {
       if (this.waiting.size >= this.maxPending) return;
       if (this.cache !== undefined && !door.isIdempotent) {
         duplicate = this.first(this.cache, source, message, origin, door.procedure, now);
-        if (duplicate === undefined) return;
+        if (duplicate < 0) return;
       }
     }
     const { counters, procedure } = door;
@@ -264,7 +264,7 @@ export class Dispatcher {
     this.run(door, new Context(origin, credentials, procedure, xid, now, deadline, counters, duplicate));
   }
 
-  /** The entry of a call that has not come before; undefined where it has, and was answered as it should. */
+  /** The entry of a call that has not come before; negative where it has, and was answered as it should. */
   private first(
     cache: DupCache,
     source: number | string,
@@ -272,19 +272,19 @@ export class Dispatcher {
     origin: Origin,
     procedure: Procedure,
     now: number,
-  ): DupEntry | undefined {
-    const found = cache.begin(source, this.header, message, this.reader.offset, now);
-    if (found === undefined || found.isNew) return found?.entry;
-    const { reply } = found.entry;
+  ): number {
+    const entry = cache.begin(source, this.header, message, this.reader.offset, now);
+    if (entry >= 0) return entry;
+    const isReplayed = entry === DUPLICATE_REPLAYED;
     if (duplicateChannel.hasSubscribers)
       duplicateChannel.publish({
         peer: origin.peer,
         procedure,
         xid: this.header.xid,
-        action: found.entry.isFinished ? 'replayed' : 'dropped',
+        action: isReplayed ? 'replayed' : 'dropped',
       });
-    if (reply !== undefined) origin.reply(reply);
-    return undefined;
+    if (isReplayed && cache.reply !== undefined) origin.reply(cache.reply);
+    return entry;
   }
 
   private run(door: Door, context: Context): void {
@@ -414,7 +414,7 @@ export class Dispatcher {
     const now = performance.now();
     const durationMs = now - context.startedAt;
     context.counters?.end(outcome, durationMs);
-    if (context.duplicate !== undefined) this.cache?.finish(context.duplicate, reply, now);
+    if (context.duplicate >= 0) this.cache?.finish(context.duplicate, reply, now);
     if (reply !== undefined) context.origin.reply(reply);
     if (serverCallChannel.hasSubscribers)
       serverCallChannel.publish({
@@ -443,6 +443,8 @@ export class Dispatcher {
     return this.writer.peek();
   }
 }
+
+const NO_ENTRY = -1;
 
 const unknownProcedure: Procedure = {
   program: 0,

@@ -47,61 +47,55 @@ export interface DupCacheStats {
 }
 
 const SLAB_BYTES = 65_536;
+const FIRST_ENTRIES = 1_024;
+const NONE = -1;
 
-/** One call remembered. */
-export class DupEntry {
-  readonly hash: number;
-  readonly source: number | string;
-  readonly xid: number;
-  readonly program: number;
-  readonly version: number;
-  readonly procedure: number;
-  readonly argsHash: number;
-  readonly argsBytes: number;
-  isFinished = false;
-  finishedAt = 0;
-  slab: Uint8Array | undefined;
-  start = 0;
-  size = 0;
-  /** The next entry of the same hash. */
-  next: DupEntry | undefined;
-  /** The entry that finished after this one. */
-  newer: DupEntry | undefined;
+/** What {@link DupCache.begin} says instead of an entry: a duplicate of a call under way. */
+export const DUPLICATE_DROPPED = -1;
+/** A duplicate of a finished call, whose answer is in {@link DupCache.reply}. */
+export const DUPLICATE_REPLAYED = -2;
+/** No room: all of it is held by calls under way, and the call is better not run. */
+export const DUPLICATE_REFUSED = -3;
 
-  constructor(
-    hash: number,
-    source: number | string,
-    header: CallHeader,
-    argsHash: number,
-    argsBytes: number,
-  ) {
-    this.hash = hash;
-    this.source = source;
-    this.xid = header.xid;
-    this.program = header.program;
-    this.version = header.version;
-    this.procedure = header.procedure;
-    this.argsHash = argsHash;
-    this.argsBytes = argsBytes;
-  }
-
-  /** The bytes of the answer; none where the call was met with silence. */
-  get reply(): Uint8Array | undefined {
-    return this.slab?.subarray(this.start, this.start + this.size);
-  }
-}
-
-/** See the head of this file. Times are milliseconds of any clock that does not go back. */
+/**
+ * See the head of this file. Times are milliseconds of any clock that does not go back. An entry is
+ * a number, and its parts lie in arrays of numbers: a hundred thousand objects that live for a
+ * minute would keep the garbage collector busy.
+ */
 export class DupCache {
+  /** The answer of the duplicate that {@link begin} found last; undefined where it was silence. */
+  reply: Uint8Array | undefined;
   private readonly maxEntries: number;
   private readonly maxBytes: number;
   private readonly maxAgeMs: number;
   /** Differs from cache to cache, so that nobody can choose calls of one hash. */
   private readonly seed = randomInt(0x7fff_ffff);
-  private readonly buckets = new Map<number, DupEntry>();
+  private capacity = 0;
+  /** Entries by hash: the first of each chain. */
+  private buckets: Int32Array = new Int32Array(0);
+  /** Of each entry: the next in its chain, or the next that is free. */
+  private next: Int32Array = new Int32Array(0);
+  private hash: Int32Array = new Int32Array(0);
+  private xid: Uint32Array = new Uint32Array(0);
+  private program: Uint32Array = new Uint32Array(0);
+  private version: Uint32Array = new Uint32Array(0);
+  private procedure: Uint32Array = new Uint32Array(0);
+  private argsHash: Int32Array = new Int32Array(0);
+  private argsBytes: Uint32Array = new Uint32Array(0);
+  /** The sender where it is a number; where it is a text, that is in {@link text}. */
+  private source: Float64Array = new Float64Array(0);
+  private finishedAt: Float64Array = new Float64Array(0);
+  private isFinished: Uint8Array = new Uint8Array(0);
+  /** The entry that finished after this one. */
+  private newer: Int32Array = new Int32Array(0);
+  private start: Uint32Array = new Uint32Array(0);
+  private size: Uint32Array = new Uint32Array(0);
+  private readonly text: (string | undefined)[] = [];
+  private readonly slabs: (Uint8Array | undefined)[] = [];
+  private free = NONE;
   /** Finished entries in the order they finished, which is the order they go in. */
-  private oldest: DupEntry | undefined;
-  private newest: DupEntry | undefined;
+  private oldest = NONE;
+  private newest = NONE;
   private slab = new Uint8Array(0);
   private slabAt = 0;
   private entries = 0;
@@ -117,8 +111,9 @@ export class DupCache {
     this.maxEntries = options.maxEntries ?? DEFAULT_DUP_CACHE_ENTRIES;
     this.maxBytes = options.maxBytes ?? DEFAULT_DUP_CACHE_BYTES;
     this.maxAgeMs = options.maxAgeMs ?? DEFAULT_DUP_CACHE_AGE_MS;
-    for (const [name, value] of Object.entries({ maxEntries: this.maxEntries, maxAgeMs: this.maxAgeMs }))
-      if (!(value >= 1)) throw new RangeError(`${name} is ${value}; it must be at least 1`);
+    if (!(Number.isInteger(this.maxEntries) && this.maxEntries >= 1 && this.maxEntries <= MOST_ENTRIES))
+      throw new RangeError(`maxEntries is ${this.maxEntries}; it must be from 1 to ${MOST_ENTRIES}`);
+    if (!(this.maxAgeMs >= 1)) throw new RangeError(`maxAgeMs is ${this.maxAgeMs}; it must be at least 1`);
   }
 
   stats(): DupCacheStats {
@@ -127,9 +122,8 @@ export class DupCache {
   }
 
   /**
-   * A call came: `args` are the bytes of `message` from `argsAt` on. Its new entry where it is the
-   * first of its kind; the entry of the first where it is a duplicate, counted as replayed or dropped;
-   * undefined where there is no room, and the call is better not run.
+   * A call came: its arguments are the bytes of `message` from `argsAt` on. Its new entry, to be given
+   * to {@link finish}, where it is the first of its kind; else one of the `DUPLICATE_` numbers.
    */
   begin(
     source: number | string,
@@ -137,49 +131,54 @@ export class DupCache {
     message: Uint8Array,
     argsAt: number,
     nowMs: number,
-  ): { readonly entry: DupEntry; readonly isNew: boolean } | undefined {
+  ): number {
     this.expire(nowMs);
     const argsHash = hashBytes(message, argsAt, this.seed);
-    const argsBytes = message.length - argsAt;
     const hash = this.hashOf(source, header.xid ^ argsHash);
-    const first = this.buckets.get(hash);
-    for (let entry = first; entry !== undefined; entry = entry.next) {
-      if (
-        entry.xid === header.xid &&
-        entry.source === source &&
-        entry.argsHash === argsHash &&
-        entry.argsBytes === argsBytes &&
-        entry.procedure === header.procedure &&
-        entry.program === header.program &&
-        entry.version === header.version
-      ) {
-        if (entry.isFinished) this.replayed += 1;
-        else this.dropped += 1;
-        return { entry, isNew: false };
+    const found = this.find(hash, source, header, argsHash, message.length - argsAt);
+    if (found !== NONE) {
+      if (this.isFinished[found] === 0) {
+        this.dropped += 1;
+        return DUPLICATE_DROPPED;
       }
+      this.replayed += 1;
+      const at = this.start[found] as number;
+      this.reply = this.slabs[found]?.subarray(at, at + (this.size[found] as number));
+      return DUPLICATE_REPLAYED;
     }
     if (this.entries >= this.maxEntries && !this.evictOldest()) {
       this.refused += 1;
-      return undefined;
+      return DUPLICATE_REFUSED;
     }
-    const entry = new DupEntry(hash, source, header, argsHash, argsBytes);
-    // Looked up anew: making room may have taken the first of this bucket.
-    entry.next = this.buckets.get(hash);
-    this.buckets.set(hash, entry);
+    if (this.free === NONE) this.grow();
+    const entry = this.free;
+    this.free = this.next[entry] as number;
+    this.hash[entry] = hash;
+    this.xid[entry] = header.xid;
+    this.program[entry] = header.program;
+    this.version[entry] = header.version;
+    this.procedure[entry] = header.procedure;
+    this.argsHash[entry] = argsHash;
+    this.argsBytes[entry] = message.length - argsAt;
+    this.isFinished[entry] = 0;
+    this.size[entry] = 0;
+    if (typeof source === 'number') this.source[entry] = source;
+    else this.text[entry] = source;
+    this.link(entry);
     this.entries += 1;
     this.inProgress += 1;
     this.misses += 1;
-    return { entry, isNew: true };
+    return entry;
   }
 
-  /** The call was answered with these bytes, which are copied; undefined for silence. */
-  finish(entry: DupEntry, reply: Uint8Array | undefined, nowMs: number): void {
-    if (entry.isFinished) return;
-    entry.isFinished = true;
-    entry.finishedAt = nowMs;
+  /** The call was answered with these bytes, which are copied; undefined for silence. Once an entry. */
+  finish(entry: number, reply: Uint8Array | undefined, nowMs: number): void {
+    this.isFinished[entry] = 1;
+    this.finishedAt[entry] = nowMs;
+    this.newer[entry] = NONE;
     this.inProgress -= 1;
-    if (this.newest === undefined) this.oldest = entry;
-    else this.newest.newer = entry;
+    if (this.newest === NONE) this.oldest = entry;
+    else this.newer[this.newest] = entry;
     this.newest = entry;
     if (reply === undefined) return;
     const size = reply.length;
@@ -194,56 +193,120 @@ export class DupCache {
       this.slabAt = 0;
     }
     this.slab.set(reply, this.slabAt);
-    entry.slab = this.slab;
-    entry.start = this.slabAt;
-    entry.size = size;
+    this.slabs[entry] = this.slab;
+    this.start[entry] = this.slabAt;
+    this.size[entry] = size;
     this.slabAt += size;
     this.bytes += size;
   }
 
-  /** Forgets what is past its age. Called by each {@link begin}; others call it to give memory back while idle. */
+  /** Forgets what is past its age. Called by each {@link begin}. */
   expire(nowMs: number): void {
     const before = nowMs - this.maxAgeMs;
-    while (this.oldest !== undefined && this.oldest.finishedAt <= before) this.removeOldest(this.oldest);
+    while (this.oldest !== NONE && (this.finishedAt[this.oldest] as number) <= before) this.removeOldest();
+  }
+
+  private find(
+    hash: number,
+    source: number | string,
+    header: CallHeader,
+    argsHash: number,
+    argsBytes: number,
+  ): number {
+    if (this.capacity === 0) return NONE;
+    let entry = this.buckets[hash & (this.buckets.length - 1)] as number;
+    while (entry !== NONE) {
+      if (
+        this.xid[entry] === header.xid &&
+        this.hash[entry] === hash &&
+        this.argsHash[entry] === argsHash &&
+        this.argsBytes[entry] === argsBytes &&
+        this.procedure[entry] === header.procedure &&
+        this.program[entry] === header.program &&
+        this.version[entry] === header.version &&
+        (typeof source === 'number'
+          ? this.source[entry] === source && this.text[entry] === undefined
+          : this.text[entry] === source)
+      )
+        return entry;
+      entry = this.next[entry] as number;
+    }
+    return NONE;
   }
 
   private evictOldest(): boolean {
-    if (this.oldest === undefined) return false;
+    if (this.oldest === NONE) return false;
     this.evicted += 1;
-    this.removeOldest(this.oldest);
+    this.removeOldest();
     return true;
   }
 
-  private removeOldest(entry: DupEntry): void {
-    this.oldest = entry.newer;
-    if (this.oldest === undefined) this.newest = undefined;
+  private removeOldest(): void {
+    const entry = this.oldest;
+    this.oldest = this.newer[entry] as number;
+    if (this.oldest === NONE) this.newest = NONE;
     this.entries -= 1;
-    this.bytes -= entry.size;
-    const first = this.buckets.get(entry.hash);
-    if (first === entry) {
-      if (entry.next === undefined) this.buckets.delete(entry.hash);
-      else this.buckets.set(entry.hash, entry.next);
-      return;
+    this.bytes -= this.size[entry] as number;
+    this.slabs[entry] = undefined;
+    this.text[entry] = undefined;
+    const bucket = (this.hash[entry] as number) & (this.buckets.length - 1);
+    const after = this.next[entry] as number;
+    let before = this.buckets[bucket] as number;
+    if (before === entry) this.buckets[bucket] = after;
+    else {
+      while (this.next[before] !== entry) before = this.next[before] as number;
+      this.next[before] = after;
     }
-    for (let before = first; before !== undefined; before = before.next) {
-      if (before.next === entry) {
-        before.next = entry.next;
-        return;
-      }
-    }
+    this.next[entry] = this.free;
+    this.free = entry;
   }
 
-  /** A small integer, which a Map finds fastest. */
+  private link(entry: number): void {
+    const bucket = (this.hash[entry] as number) & (this.buckets.length - 1);
+    this.next[entry] = this.buckets[bucket] as number;
+    this.buckets[bucket] = entry;
+  }
+
+  /** Twice the room, up to the power of two that holds maxEntries. Nothing is free when it is called. */
+  private grow(): void {
+    const before = this.capacity;
+    const capacity = Math.max(FIRST_ENTRIES, before * 2);
+    this.capacity = capacity;
+    const ints = (old: Int32Array): Int32Array => copyInto(new Int32Array(capacity), old);
+    const uints = (old: Uint32Array): Uint32Array => copyInto(new Uint32Array(capacity), old);
+    const doubles = (old: Float64Array): Float64Array => copyInto(new Float64Array(capacity), old);
+    for (const name of ['next', 'hash', 'argsHash', 'newer'] as const) this[name] = ints(this[name]);
+    for (const name of ['xid', 'program', 'version', 'procedure', 'argsBytes', 'start', 'size'] as const)
+      this[name] = uints(this[name]);
+    for (const name of ['source', 'finishedAt'] as const) this[name] = doubles(this[name]);
+    this.isFinished = copyInto(new Uint8Array(capacity), this.isFinished);
+    this.buckets = new Int32Array(capacity * 2).fill(NONE);
+    for (let entry = 0; entry < before; entry++) this.link(entry);
+    for (let entry = before; entry < capacity; entry++) {
+      this.next[entry] = entry + 1 < capacity ? entry + 1 : NONE;
+      this.text[entry] = undefined;
+      this.slabs[entry] = undefined;
+    }
+    this.free = before;
+  }
+
   private hashOf(source: number | string, rest: number): number {
     let hash = this.seed ^ rest;
     if (typeof source === 'number') {
       hash = mix(hash ^ ((source % 0x1_0000_0000) | 0));
-      hash = mix(hash ^ (source / 0x1_0000_0000));
-    } else {
-      for (let i = 0; i < source.length; i++) hash = mix(hash ^ source.charCodeAt(i));
+      return mix(hash ^ (source / 0x1_0000_0000));
     }
-    return hash & 0x3fff_ffff;
+    for (let i = 0; i < source.length; i++) hash = mix(hash ^ source.charCodeAt(i));
+    return hash;
   }
+}
+
+/** A bound on the bound: 16 million entries take a gigabyte. */
+const MOST_ENTRIES = 16_777_216;
+
+function copyInto<T extends Int32Array | Uint32Array | Float64Array | Uint8Array>(larger: T, old: T): T {
+  larger.set(old);
+  return larger;
 }
 
 function hashBytes(bytes: Uint8Array, from: number, seed: number): number {

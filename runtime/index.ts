@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** The RPC runtime of RFC 5531: calls, replies and how they travel. The only door of this folder. */
 
 export {
@@ -48,6 +50,9 @@ export {
   DEFAULT_DUP_CACHE_AGE_MS,
   DEFAULT_DUP_CACHE_BYTES,
   DEFAULT_DUP_CACHE_ENTRIES,
+  DUPLICATE_DROPPED,
+  DUPLICATE_REFUSED,
+  DUPLICATE_REPLAYED,
   DupCache,
   type DupCacheOptions,
   type DupCacheStats,

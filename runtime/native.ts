@@ -22,6 +22,7 @@ import {
   IPPROTO_IPV6,
   NAME_BYTES,
   nameBytes,
+  segmentsOf,
   sourceFrom,
 } from './sockaddr.js';
 
@@ -31,6 +32,10 @@ export const MAX_BATCH = 64;
 const SLOT_BYTES = 65_536;
 /** Room for the datagrams of one sending batch together. */
 const SEND_BYTES = 4 * SLOT_BYTES;
+/** Datagrams that travel as one have no more bytes together than one could have. */
+const MAX_JOINED_BYTES = 61_440;
+/** The most bytes of a datagram that is sent as a segment of a larger one: what passes every link. */
+const MAX_SEGMENT_BYTES = 1_200;
 const HEADER_BYTES = 64;
 const WORDS = HEADER_BYTES / 4;
 
@@ -253,8 +258,11 @@ export class Outbox {
   private readonly sizes = new Uint32Array(this.vectors.buffer);
   private readonly dataAt: bigint;
   private readonly at: bigint;
+  private readonly segment = new Uint32Array(MAX_BATCH);
   private used = 0;
   private count = 0;
+  private canJoin = false;
+  private hasSegments = true;
 
   /**
    * `onBlocked` gets each datagram the socket had no room for; `onError` the reason of one that
@@ -292,14 +300,19 @@ export class Outbox {
   /**
    * Adds a datagram, copying all of it. `name` is the receiver, or undefined on a connected socket;
    * `control` the address to send from, as it came in, or undefined for the system's choice.
+   * Datagrams of one size for one receiver travel as one through the kernel, which cuts it up at the
+   * end (UDP_SEGMENT), as long as the system takes that.
    */
   add(message: Uint8Array, name: Uint8Array | undefined, control: Uint8Array | undefined): void {
     const size = message.length;
-    if (this.count === MAX_BATCH || this.used + size > SEND_BYTES) this.flush();
+    if (this.used + size > SEND_BYTES) this.flush();
+    if (this.join(message, name, control)) return;
+    if (this.count === MAX_BATCH) this.flush();
     const i = this.count;
     this.data.set(message, this.used);
     this.vectors[i * 2] = this.dataAt + BigInt(this.used);
     this.sizes[i * 4 + 2] = size;
+    this.segment[i] = size;
     const header = i * WORDS;
     if (name !== undefined) this.names.set(name, i * NAME_BYTES);
     this.headers[header + 2] = name === undefined ? 0 : nameBytes(name[0] as number);
@@ -307,6 +320,31 @@ export class Outbox {
     this.headers[header + 10] = controlBytes;
     this.used += size;
     this.count = i + 1;
+    this.canJoin = controlBytes === 0 && size <= MAX_SEGMENT_BYTES && this.hasSegments;
+  }
+
+  /** Makes the datagram a segment of the one before, where they go together. */
+  private join(message: Uint8Array, name: Uint8Array | undefined, control: Uint8Array | undefined): boolean {
+    if (!this.canJoin || this.count === 0 || control !== undefined) return false;
+    const i = this.count - 1;
+    const segment = this.segment[i] as number;
+    const size = message.length;
+    const total = this.sizes[i * 4 + 2] as number;
+    if (size > segment || size === 0 || total >= segment * MAX_BATCH || total + size > MAX_JOINED_BYTES)
+      return false;
+    if (name !== undefined) {
+      const at = i * NAME_BYTES;
+      for (let k = nameBytes(name[0] as number) - 1; k >= 0; k--)
+        if (this.names[at + k] !== name[k]) return false;
+    }
+    if (total === segment)
+      this.headers[i * WORDS + 10] = segmentsOf(segment, this.controls, i * CONTROL_BYTES);
+    this.data.set(message, this.used);
+    this.sizes[i * 4 + 2] = total + size;
+    this.used += size;
+    // One that is shorter can only be the last.
+    this.canJoin = size === segment;
+    return true;
   }
 
   /** Sends what was added. */
@@ -322,18 +360,26 @@ export class Outbox {
       }
       const errno = this.owner.errno();
       if (errno === EAGAIN) break;
+      if ((this.sizes[sent * 4 + 2] as number) > (this.segment[sent] as number)) {
+        // This system, or the device on the way, does not cut datagrams up: nor will it the next.
+        this.hasSegments = false;
+        this.hold(sent);
+      } else this.onError(errno);
       sent += 1;
-      this.onError(errno);
     }
     this.count = 0;
     this.used = 0;
-    for (let i = sent; i < count; i++) {
-      const start = Number((this.vectors[i * 2] as bigint) - this.dataAt);
-      this.onBlocked(
-        this.data.slice(start, start + (this.sizes[i * 4 + 2] as number)),
-        this.names.slice(i * NAME_BYTES, (i + 1) * NAME_BYTES),
-      );
-    }
+    for (let i = sent; i < count; i++) this.hold(i);
+  }
+
+  /** Gives the datagrams of one header to {@link onBlocked}, one by one. */
+  private hold(i: number): void {
+    const start = Number((this.vectors[i * 2] as bigint) - this.dataAt);
+    const end = start + (this.sizes[i * 4 + 2] as number);
+    const name = this.names.slice(i * NAME_BYTES, (i + 1) * NAME_BYTES);
+    const size = this.segment[i] as number;
+    for (let at = start; at < end; at += size)
+      this.onBlocked(this.data.slice(at, Math.min(end, at + size)), name);
   }
 }
 

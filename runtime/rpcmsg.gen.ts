@@ -270,8 +270,11 @@ export function decodeAccepted_reply(r: XdrReader): accepted_reply {
   return { verf: decodeOpaque_auth(r), reply_data: decodeAccepted_body(r) };
 }
 
-export const accepted_replyCodec: Codec<accepted_reply> =
-  codec(12, encodeAccepted_reply, decodeAccepted_reply);
+export const accepted_replyCodec: Codec<accepted_reply> = codec(
+  12,
+  encodeAccepted_reply,
+  decodeAccepted_reply,
+);
 
 export type rejected_reply =
   | { stat: typeof reject_stat.RPC_MISMATCH; mismatch: mismatch_info }
@@ -299,8 +302,11 @@ export function decodeRejected_reply(r: XdrReader): rejected_reply {
   }
 }
 
-export const rejected_replyCodec: Codec<rejected_reply> =
-  codec(8, encodeRejected_reply, decodeRejected_reply);
+export const rejected_replyCodec: Codec<rejected_reply> = codec(
+  8,
+  encodeRejected_reply,
+  decodeRejected_reply,
+);
 
 export type reply_body =
   | { stat: typeof reply_stat.MSG_ACCEPTED; areply: accepted_reply }

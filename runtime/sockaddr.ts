@@ -17,6 +17,8 @@ export const IPPROTO_IP = 0;
 export const IP_PKTINFO = 8;
 export const IPPROTO_IPV6 = 41;
 const IPV6_PKTINFO = 50;
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
 
 /** Bytes of a sockaddr of this family. */
 export function nameBytes(family: number): number {
@@ -107,6 +109,17 @@ export function sourceFrom(control: Uint8Array, out: Uint8Array, at: number): nu
   // The interface is left to the routes, but for IPv6, whose link-local addresses need it.
   if (isV4) out.fill(0, at + 16, at + 20);
   return isV4 ? 32 : 40;
+}
+
+/** Writes the control message that has a datagram cut into segments of `size` bytes (UDP_SEGMENT); its bytes. */
+export function segmentsOf(size: number, out: Uint8Array, at: number): number {
+  out.fill(0, at, at + 24);
+  out[at] = 18;
+  out[at + 8] = SOL_UDP;
+  out[at + 12] = UDP_SEGMENT;
+  out[at + 16] = size;
+  out[at + 17] = size >>> 8;
+  return 24;
 }
 
 function ipv6Text(bytes: Uint8Array, at: number): string {

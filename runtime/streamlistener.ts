@@ -214,9 +214,11 @@ class Connection implements Origin {
       this.idleLooks = 0;
       this.proceed();
     });
-    // The peer has said its last; what it asked is answered before the socket ends.
+    // The peer has said its last. Nobody can tell a closed half from a peer that is gone before
+    // something is sent to it; so the signal fires, and what still comes of its calls is sent.
     socket.on('end', () => {
       this.isEnded = true;
+      this.gone?.abort();
       this.endIfDone();
     });
     socket.on('error', () => socket.destroy());
@@ -225,7 +227,7 @@ class Connection implements Origin {
 
   get signal(): AbortSignal {
     this.gone ??= new AbortController();
-    if (this.socket.destroyed) this.gone.abort();
+    if (this.isEnded || this.socket.destroyed) this.gone.abort();
     return this.gone.signal;
   }
 

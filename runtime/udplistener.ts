@@ -216,6 +216,7 @@ class PlainDoor implements Door {
   protected readonly owner: UdpSocket;
   readonly socket: dgram.Socket;
   readonly gone = new AbortController();
+  isClosed = false;
 
   constructor(owner: UdpSocket) {
     this.owner = owner;
@@ -245,7 +246,8 @@ class PlainDoor implements Door {
   }
 
   async close(): Promise<void> {
-    if (this.gone.signal.aborted) return;
+    if (this.isClosed) return;
+    this.isClosed = true;
     this.gone.abort();
     await this.owner.close();
   }
@@ -314,8 +316,7 @@ class Datagram implements Origin {
 
   reply(message: Uint8Array): void {
     // A reply that the system refuses is a reply lost: the caller will ask again.
-    if (!this.door.gone.signal.aborted)
-      this.door.socket.send(Buffer.from(message), this.from.port, this.from.address, () => undefined);
+    if (!this.door.isClosed) this.door.socket.send(Buffer.from(message), this.from.port, this.from.address);
   }
 }
 
@@ -334,6 +335,9 @@ async function openNative(
   await adopt(owner, fd, fast);
   return serve(owner, fast, fd, tellsAddress, receive);
 }
+
+/** Batches taken in one turn of the loop, so that a flood of datagrams does not keep everything else waiting. */
+const MAX_ROUNDS = 8;
 
 class NativeDoor extends PlainDoor {
   private readonly fast: Native;
@@ -360,14 +364,14 @@ class NativeDoor extends PlainDoor {
       fast,
       fd,
       // No room just now: Node waits for it.
-      (message, name) => this.socket.send(message, portOf(name), withZone(name), () => undefined),
+      (message, name) => this.socket.send(message, portOf(name), withZone(name)),
       () => undefined,
     );
     this.socket.on('message', (bytes, from) => this.take(bytes, from));
   }
 
   override share(isAllowed: boolean): void {
-    if (!this.gone.signal.aborted) this.fast.setReuse(this.fd, isAllowed);
+    if (!this.isClosed) this.fast.setReuse(this.fd, isAllowed);
   }
 
   override stop(): void {
@@ -376,37 +380,41 @@ class NativeDoor extends PlainDoor {
   }
 
   send(message: Uint8Array, name: Uint8Array, control: Uint8Array | undefined): void {
-    if (this.gone.signal.aborted) return;
+    if (this.isClosed) return;
     this.outbox.add(message, name, control);
     if (this.isTaking || this.isFlushing) return;
     this.isFlushing = true;
     queueMicrotask(() => {
       this.isFlushing = false;
-      if (!this.gone.signal.aborted) this.outbox.flush();
+      if (!this.isClosed) this.outbox.flush();
     });
   }
 
   /** Node brought one datagram: take with it what else is waiting, and answer all in one call. */
   private take(first: Uint8Array, from: dgram.RemoteInfo): void {
-    const { inbox, receive, tellsAddress } = this;
+    const { inbox, receive } = this;
     this.isTaking = true;
     try {
       if (from.address.includes('%')) receive(first, new Datagram(this, from));
       else receive(first, new NativeDatagram(this, this.nameOf(from), undefined));
-      const count = this.isStopped ? 0 : inbox.receive(this.fd);
-      for (let i = 0; i < count && !this.isStopped; i++) {
-        const origin = new NativeDatagram(
-          this,
-          inbox.name[i] as Uint8Array,
-          tellsAddress ? inbox.control[i] : undefined,
-        );
-        receive(inbox.bytes(i), origin);
-        if (!origin.isAnswered) origin.detach();
+      for (let round = 0; round < MAX_ROUNDS && !this.isStopped; round++) {
+        const count = inbox.receive(this.fd);
+        for (let i = 0; i < count && !this.isStopped; i++) this.takeOne(i);
+        if (!this.isClosed) this.outbox.flush();
+        if (count === 0) break;
       }
     } finally {
       this.isTaking = false;
-      if (!this.gone.signal.aborted) this.outbox.flush();
+      if (!this.isClosed) this.outbox.flush();
     }
+  }
+
+  private takeOne(i: number): void {
+    const { inbox, tellsAddress } = this;
+    const control = tellsAddress ? inbox.control[i] : undefined;
+    const origin = new NativeDatagram(this, inbox.name[i] as Uint8Array, control);
+    this.receive(inbox.bytes(i), origin);
+    if (!origin.isAnswered) origin.detach();
   }
 
   private nameOf(from: dgram.RemoteInfo): Uint8Array {

@@ -176,8 +176,11 @@ export function decodeExec_functions(r: XdrReader): exec_functions {
   return list;
 }
 
-export const exec_functionsCodec: Codec<exec_functions> =
-  codec(4, encodeExec_functions, decodeExec_functions);
+export const exec_functionsCodec: Codec<exec_functions> = codec(
+  4,
+  encodeExec_functions,
+  decodeExec_functions,
+);
 
 export type exec_result =
   | { status: typeof exec_status.EXEC_OK; outcome: exec_outcome }
@@ -208,9 +211,7 @@ export function decodeExec_result(r: XdrReader): exec_result {
 export const exec_resultCodec: Codec<exec_result> = codec(8, encodeExec_result, decodeExec_result);
 
 export const EXEC_PROG = 0x20000004;
-
 export const EXEC_V1 = 1;
-
 export const EXEC_CALL = 1;
 export const EXEC_LIST = 2;
 

@@ -138,8 +138,11 @@ export function decodeFiles_begin_result(r: XdrReader): files_begin_result {
   }
 }
 
-export const files_begin_resultCodec: Codec<files_begin_result> =
-  codec(4, encodeFiles_begin_result, decodeFiles_begin_result);
+export const files_begin_resultCodec: Codec<files_begin_result> = codec(
+  4,
+  encodeFiles_begin_result,
+  decodeFiles_begin_result,
+);
 
 export interface files_piece {
   id: files_id;
@@ -232,8 +235,11 @@ export function decodeFiles_stat_result(r: XdrReader): files_stat_result {
   }
 }
 
-export const files_stat_resultCodec: Codec<files_stat_result> =
-  codec(4, encodeFiles_stat_result, decodeFiles_stat_result);
+export const files_stat_resultCodec: Codec<files_stat_result> = codec(
+  4,
+  encodeFiles_stat_result,
+  decodeFiles_stat_result,
+);
 
 export interface files_part {
   name: files_name;
@@ -283,8 +289,11 @@ export function decodeFiles_read_result(r: XdrReader): files_read_result {
   }
 }
 
-export const files_read_resultCodec: Codec<files_read_result> =
-  codec(4, encodeFiles_read_result, decodeFiles_read_result);
+export const files_read_resultCodec: Codec<files_read_result> = codec(
+  4,
+  encodeFiles_read_result,
+  decodeFiles_read_result,
+);
 
 export interface files_page {
   files: files_info[];
@@ -329,8 +338,11 @@ export function decodeFiles_list_result(r: XdrReader): files_list_result {
   }
 }
 
-export const files_list_resultCodec: Codec<files_list_result> =
-  codec(4, encodeFiles_list_result, decodeFiles_list_result);
+export const files_list_resultCodec: Codec<files_list_result> = codec(
+  4,
+  encodeFiles_list_result,
+  decodeFiles_list_result,
+);
 
 export interface files_notice {
   number: bigint;
@@ -422,13 +434,14 @@ export function decodeFiles_subscribe_result(r: XdrReader): files_subscribe_resu
   }
 }
 
-export const files_subscribe_resultCodec: Codec<files_subscribe_result> =
-  codec(4, encodeFiles_subscribe_result, decodeFiles_subscribe_result);
+export const files_subscribe_resultCodec: Codec<files_subscribe_result> = codec(
+  4,
+  encodeFiles_subscribe_result,
+  decodeFiles_subscribe_result,
+);
 
 export const FILES_PROG = 0x20000005;
-
 export const FILES_V1 = 1;
-
 export const FILES_BEGIN = 1;
 export const FILES_WRITE = 2;
 export const FILES_COMMIT = 3;

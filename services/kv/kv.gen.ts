@@ -199,8 +199,11 @@ export function decodeKv_change_result(r: XdrReader): kv_change_result {
   }
 }
 
-export const kv_change_resultCodec: Codec<kv_change_result> =
-  codec(4, encodeKv_change_result, decodeKv_change_result);
+export const kv_change_resultCodec: Codec<kv_change_result> = codec(
+  4,
+  encodeKv_change_result,
+  decodeKv_change_result,
+);
 
 export type kv_get_result =
   | { status: typeof kv_status.KV_OK; entry: kv_entry }
@@ -275,8 +278,11 @@ export function decodeKv_list_result(r: XdrReader): kv_list_result {
   }
 }
 
-export const kv_list_resultCodec: Codec<kv_list_result> =
-  codec(4, encodeKv_list_result, decodeKv_list_result);
+export const kv_list_resultCodec: Codec<kv_list_result> = codec(
+  4,
+  encodeKv_list_result,
+  decodeKv_list_result,
+);
 
 export interface kv_statistics {
   entries: bigint;
@@ -416,13 +422,14 @@ export function decodeKv_watch_result(r: XdrReader): kv_watch_result {
   }
 }
 
-export const kv_watch_resultCodec: Codec<kv_watch_result> =
-  codec(4, encodeKv_watch_result, decodeKv_watch_result);
+export const kv_watch_resultCodec: Codec<kv_watch_result> = codec(
+  4,
+  encodeKv_watch_result,
+  decodeKv_watch_result,
+);
 
 export const KV_PROG = 0x20000003;
-
 export const KV_V1 = 1;
-
 export const KV_PUT = 1;
 export const KV_UPDATE = 2;
 export const KV_DELETE = 3;

@@ -120,8 +120,11 @@ export function decodeMethods_outcome(r: XdrReader): methods_outcome {
   }
 }
 
-export const methods_outcomeCodec: Codec<methods_outcome> =
-  codec(8, encodeMethods_outcome, decodeMethods_outcome);
+export const methods_outcomeCodec: Codec<methods_outcome> = codec(
+  8,
+  encodeMethods_outcome,
+  decodeMethods_outcome,
+);
 
 export type methods_outcomes = methods_outcome[];
 
@@ -136,8 +139,11 @@ export function decodeMethods_outcomes(r: XdrReader): methods_outcomes {
   return list;
 }
 
-export const methods_outcomesCodec: Codec<methods_outcomes> =
-  codec(4, encodeMethods_outcomes, decodeMethods_outcomes);
+export const methods_outcomesCodec: Codec<methods_outcomes> = codec(
+  4,
+  encodeMethods_outcomes,
+  decodeMethods_outcomes,
+);
 
 export type methods_calls = methods_call[];
 
@@ -198,9 +204,7 @@ export function decodeMethods_about(r: XdrReader): methods_about {
 export const methods_aboutCodec: Codec<methods_about> = codec(4, encodeMethods_about, decodeMethods_about);
 
 export const METHODS_PROG = 0x20000006;
-
 export const METHODS_V1 = 1;
-
 export const METHODS_CALL = 1;
 export const METHODS_MULTICALL = 2;
 export const METHODS_LIST = 3;

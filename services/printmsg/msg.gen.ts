@@ -7,9 +7,7 @@ import { int, string } from '../../xdr/index.js';
 export const MAX_MESSAGE = 1024;
 
 export const MESSAGEPROG = 0x20000001;
-
 export const MESSAGEVERS = 1;
-
 export const PRINTMESSAGE = 1;
 
 /** MESSAGEPROG version 1: its procedures. */

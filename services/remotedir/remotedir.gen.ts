@@ -73,9 +73,9 @@ export type dir_result =
 
 export function encodeDir_result(w: XdrWriter, v: dir_result): void {
   w.int32(v.status);
-  switch (v.status) {
+  switch (v.status as number) {
     case 0: {
-      const names = v.names as dir_list;
+      const { names } = v as { names: dir_list };
       encodeDir_nodeList(w, names);
       break;
     }
@@ -95,9 +95,7 @@ export function decodeDir_result(r: XdrReader): dir_result {
 export const dir_resultCodec: Codec<dir_result> = codec(4, encodeDir_result, decodeDir_result);
 
 export const REMOTEDIR_PROG = 0x20000002;
-
 export const REMOTEDIR_V1 = 1;
-
 export const DIR_READDIR = 1;
 
 /** REMOTEDIR_PROG version 1: its procedures. */

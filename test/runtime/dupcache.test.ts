@@ -5,6 +5,9 @@ import {
   connectLoopback,
   createClient,
   Dispatcher,
+  DUPLICATE_DROPPED,
+  DUPLICATE_REFUSED,
+  DUPLICATE_REPLAYED,
   DupCache,
   emptyCallHeader,
   type Procedure,
@@ -22,26 +25,26 @@ const header = (xid: number, procedure = 1) => ({
 });
 
 function finished(cache: DupCache, xid: number, reply: Uint8Array | undefined, at = 0) {
-  const begun = cache.begin(1, header(xid), bytes('args'), 0, at);
-  if (begun?.isNew !== true) throw new Error('not new');
-  cache.finish(begun.entry, reply, at);
+  const entry = cache.begin(1, header(xid), bytes('args'), 0, at);
+  if (entry < 0) throw new Error('not new');
+  cache.finish(entry, reply, at);
 }
 const isKnown = (cache: DupCache, xid: number, at = 0): boolean => {
-  const begun = cache.begin(1, header(xid), bytes('args'), 0, at);
-  if (begun?.isNew === true) cache.finish(begun.entry, undefined, at);
-  return begun?.isNew === false;
+  const entry = cache.begin(1, header(xid), bytes('args'), 0, at);
+  if (entry >= 0) cache.finish(entry, undefined, at);
+  return entry < 0;
 };
 
 describe('the duplicate request cache', () => {
   it('drops a duplicate of a call under way and replays one that is finished', () => {
     const cache = new DupCache();
-    const first = cache.begin('a', header(1), bytes('args'), 0, 0);
-    expect(first?.isNew).toBe(true);
-    const second = cache.begin('a', header(1), bytes('args'), 0, 1);
-    expect(second).toMatchObject({ isNew: false, entry: { isFinished: false } });
-    cache.finish(first!.entry, bytes('reply'), 2);
-    const third = cache.begin('a', header(1), bytes('args'), 0, 3);
-    expect(third?.entry.reply).toEqual(bytes('reply'));
+    const again = (at: number): number => cache.begin('a', header(1), bytes('args'), 0, at);
+    const first = again(0);
+    expect(first).toBeGreaterThanOrEqual(0);
+    expect(again(1)).toBe(DUPLICATE_DROPPED);
+    cache.finish(first, bytes('reply'), 2);
+    expect(again(3)).toBe(DUPLICATE_REPLAYED);
+    expect(cache.reply).toEqual(bytes('reply'));
     expect(cache.stats()).toMatchObject({ entries: 1, misses: 1, dropped: 1, replayed: 1, bytes: 5 });
   });
 
@@ -56,15 +59,15 @@ describe('the duplicate request cache', () => {
   ] as const)('takes a call with %s for another call', (_name, [source, head, args]) => {
     const cache = new DupCache();
     cache.begin('a', header(1), bytes('args'), 0, 0);
-    expect(cache.begin(source, head, bytes(args), 0, 0)?.isNew).toBe(true);
+    expect(cache.begin(source, head, bytes(args), 0, 0)).toBeGreaterThanOrEqual(0);
   });
 
   it('tells IPv4 senders apart by port and address', () => {
     const cache = new DupCache();
-    expect(cache.begin(0x7f000001 * 65536 + 1, header(1), bytes(''), 0, 0)?.isNew).toBe(true);
-    expect(cache.begin(0x7f000001 * 65536 + 2, header(1), bytes(''), 0, 0)?.isNew).toBe(true);
-    expect(cache.begin(0x7f000002 * 65536 + 1, header(1), bytes(''), 0, 0)?.isNew).toBe(true);
-    expect(cache.begin(0x7f000001 * 65536 + 1, header(1), bytes(''), 0, 0)?.isNew).toBe(false);
+    expect(cache.begin(0x7f000001 * 65536 + 1, header(1), bytes(''), 0, 0)).toBeGreaterThanOrEqual(0);
+    expect(cache.begin(0x7f000001 * 65536 + 2, header(1), bytes(''), 0, 0)).toBeGreaterThanOrEqual(0);
+    expect(cache.begin(0x7f000002 * 65536 + 1, header(1), bytes(''), 0, 0)).toBeGreaterThanOrEqual(0);
+    expect(cache.begin(0x7f000001 * 65536 + 1, header(1), bytes(''), 0, 0)).toBe(DUPLICATE_DROPPED);
   });
 
   it('holds maxEntries calls and forgets the oldest finished for one more', () => {
@@ -81,7 +84,7 @@ describe('the duplicate request cache', () => {
     const cache = new DupCache({ maxEntries: 2 });
     cache.begin(1, header(1), bytes(''), 0, 0);
     cache.begin(1, header(2), bytes(''), 0, 0);
-    expect(cache.begin(1, header(3), bytes(''), 0, 0)).toBeUndefined();
+    expect(cache.begin(1, header(3), bytes(''), 0, 0)).toBe(DUPLICATE_REFUSED);
     expect(cache.stats()).toMatchObject({ inProgress: 2, refused: 1 });
   });
 
@@ -114,9 +117,8 @@ describe('the duplicate request cache', () => {
     const cache = new DupCache({ maxEntries: 5_000 });
     for (let xid = 0; xid < 20_000; xid++) finished(cache, xid, bytes(String(xid)));
     for (let xid = 15_000; xid < 20_000; xid++) {
-      const found = cache.begin(1, header(xid), bytes('args'), 0, 0);
-      expect(found?.isNew).toBe(false);
-      expect(found?.entry.reply).toEqual(bytes(String(xid)));
+      expect(cache.begin(1, header(xid), bytes('args'), 0, 0)).toBe(DUPLICATE_REPLAYED);
+      expect(cache.reply).toEqual(bytes(String(xid)));
     }
   });
 });

@@ -1,0 +1,128 @@
+/** The command line of rpcgen-ts: files, options, exit codes, one-line errors. Needs the build. */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const command = fileURLToPath(new URL('../../dist/bin/rpcgen-ts.js', import.meta.url));
+const MSG =
+  'program MESSAGEPROG { version MESSAGEVERS { int PRINTMESSAGE(string) = 1; } = 1; } = 0x20000001;\n';
+
+describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
+  let dir = '';
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'rpcgen-ts-'));
+    writeFileSync(join(dir, 'msg.x'), MSG);
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  const run = (...args: string[]): { status: number | null; stdout: string; stderr: string } => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [command, ...args], {
+      cwd: dir,
+      encoding: 'utf8',
+    });
+    return { status, stdout, stderr };
+  };
+  const read = (name: string): string => readFileSync(join(dir, name), 'utf8');
+  const write = (name: string, text: string): void => writeFileSync(join(dir, name), text);
+
+  it('writes msg.gen.ts beside msg.x', () => {
+    expect(run('msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(read('msg.gen.ts')).toContain('export class MessageprogV1Client');
+  });
+
+  it('writes where -o says, and to standard output with --stdout', () => {
+    expect(run('msg.x', '-o', 'other.ts').status).toBe(0);
+    expect(run('msg.x', '--stdout').stdout).toBe(read('other.ts'));
+    expect(existsSync(join(dir, 'msg.gen.ts'))).toBe(false);
+  });
+
+  it('--check fails where the output would change, and writes nothing', () => {
+    expect(run('--check', 'msg.x').status).toBe(1);
+    expect(existsSync(join(dir, 'msg.gen.ts'))).toBe(false);
+    run('msg.x');
+    expect(run('--check', 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    write('msg.x', MSG.replace('= 1;', '= 2;'));
+    expect(run('--check', 'msg.x').stderr).toBe(
+      'rpcgen-ts: msg.gen.ts is not what its .x says now: run rpcgen-ts again\n',
+    );
+  });
+
+  it('does not overwrite what it did not make, unless forced', () => {
+    write('msg.gen.ts', 'mine');
+    expect(run('msg.x')).toMatchObject({ status: 1 });
+    expect(read('msg.gen.ts')).toBe('mine');
+    expect(run('msg.x', '--force').status).toBe(0);
+  });
+
+  it('--samples writes a first server and client once', () => {
+    expect(run('--samples', 'msg.x').status).toBe(0);
+    expect(read('msg.server.ts')).toContain('createMessageprogV1({');
+    expect(read('msg.client.ts')).toContain('new MessageprogV1Client(caller)');
+    write('msg.server.ts', 'mine');
+    expect(run('--samples', 'msg.x').stderr).toContain('msg.server.ts is there already and stays as it is');
+    expect(read('msg.server.ts')).toBe('mine');
+  });
+
+  it('--define, --include and --import give what the file does not have', () => {
+    write('base.x', 'struct base { int a; };');
+    write('a.x', '#include "inc.x"\nstruct a { base b; inc c; opaque d<MAX>; far e; };');
+    rmSync(join(dir, 'msg.x'));
+    const sub = mkdtempSync(join(dir, 'inc-'));
+    writeFileSync(join(sub, 'inc.x'), 'struct inc { int i; };');
+    const done = run('a.x', '-D', 'MAX=7', '-I', sub, '--import', 'base.x', '--import', 'far=./far.js');
+    expect(done).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(read('a.gen.ts')).toContain("from './base.gen.js';");
+    expect(read('a.gen.ts')).toContain("from './far.js';");
+    expect(read('a.gen.ts')).toContain('w.opaque(v.d, 7);');
+  });
+
+  it('compiles several files that use each other', () => {
+    write('a.x', 'struct a { b *x; };');
+    write('b.x', 'struct b { int y; };');
+    expect(run('a.x', 'b.x').status).toBe(0);
+    expect(read('a.gen.ts')).toContain("from './b.gen.js';");
+  });
+
+  it('writes nothing where one of several files is wrong', () => {
+    write('bad.x', 'struct a { foo x; };');
+    const { status, stderr } = run('msg.x', 'bad.x');
+    expect(status).toBe(1);
+    expect(stderr).toContain('bad.x:1:12: error: type foo is defined nowhere');
+    expect(stderr).toMatch(/rpcgen-ts: 1 error\n$/);
+    expect(readdirSync(dir).toSorted()).toEqual(['bad.x', 'msg.x']);
+  });
+
+  it('says in one line that a file is not there, and exits with 1', () => {
+    expect(run('none.x')).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: 'rpcgen-ts: cannot open none.x: no such file or directory (ENOENT)\n',
+    });
+  });
+
+  it('exits with 2 for a wrong command line', () => {
+    expect(run().status).toBe(2);
+    expect(run('--zork', 'msg.x').status).toBe(2);
+    expect(run('msg.x', 'msg.x', '-o', 'x.ts').status).toBe(2);
+    expect(run('-D', '1=2', 'msg.x').status).toBe(2);
+    expect(run('diff', 'msg.x').status).toBe(2);
+    expect(run('--help').status).toBe(0);
+  });
+
+  it('diff exits with 1 where something breaks the wire', () => {
+    write('new.x', MSG.replace('= 1;', '= 2;'));
+    expect(run('diff', 'msg.x', 'msg.x')).toMatchObject({ status: 0, stdout: 'nothing breaks the wire\n' });
+    expect(run('diff', 'msg.x', 'new.x')).toMatchObject({ status: 1 });
+    expect(run('diff', 'msg.x', 'new.x').stdout).toContain('procedure PRINTMESSAGE: was number 1, is 2');
+  });
+
+  it('print shows the canonical form', () => {
+    expect(run('print', 'msg.x').stdout).toBe(
+      'program MESSAGEPROG {\n  version MESSAGEVERS {\n    int PRINTMESSAGE(string<>) = 1;\n  } = 1;\n} = 536870913;\n',
+    );
+  });
+});

@@ -1,0 +1,228 @@
+/** What is wrong with a `.x`: where, how it is said, and that one fault is one error. */
+
+import { describe, expect, it } from 'vitest';
+import { compile, IdlError } from '../../rpcgen/index.js';
+
+function errors(text: string): string[] {
+  try {
+    compile(text, { name: 't.x' });
+    return [];
+  } catch (error) {
+    if (!(error instanceof IdlError)) throw error;
+    return error.diagnostics.map(({ span, code, message }) => {
+      const before = text.slice(0, span.start).split('\n');
+      return `${before.length}:${(before.at(-1) ?? '').length + 1} ${code} ${message}`;
+    });
+  }
+}
+
+/** One text, one error: the beginning of what is said. */
+const FAULTS: readonly (readonly [name: string, text: string, error: string])[] = [
+  ['a type defined nowhere', 'struct a { foo x; };', '1:12 IDL_NAME type foo is defined nowhere'],
+  ['a constant defined nowhere', 'typedef opaque a<MAX>;', '1:18 IDL_NAME constant MAX is defined nowhere'],
+  ['a type twice', 'struct a { int x; };\nenum a { B };', '2:6 IDL_NAME type a is defined twice'],
+  ['a constant twice', 'const A = 1;\nconst A = 1;', '2:7 IDL_NAME A is defined twice'],
+  ['an enumerator twice', 'enum a { X = 1, X = 2 };', '1:17 IDL_NAME X is defined twice'],
+  ['an enumerator of two enums', 'enum a { X }; enum b { X };', '1:24 IDL_NAME X is defined twice'],
+  ['an enumerator that is a constant', 'const X = 1; enum b { X };', '1:23 IDL_NAME X is defined twice'],
+  ['a member twice', 'struct a { int x; int x; };', '1:23 IDL_NAME member x is there twice'],
+  [
+    'a case twice',
+    'union a switch (int d) { case 1: int x; case 1: void; };',
+    '1:46 IDL_NAME case 1 is there twice',
+  ],
+  [
+    'a case twice by another name',
+    'const ONE = 1; union a switch (int d) { case ONE: int x; case 0x1: void; };',
+    '1:63 IDL_NAME case 1 is there twice',
+  ],
+  [
+    'two defaults',
+    'union a switch (int d) { default: void; default: int x; };',
+    '1:41 IDL_SYNTAX a union has one default',
+  ],
+  [
+    'a procedure number twice',
+    'program P { version V { void A(void) = 1; void B(void) = 1; } = 1; } = 1;',
+    '1:48 IDL_NAME procedure 1 is there twice',
+  ],
+  [
+    'a procedure name twice',
+    'program P { version V { void A(void) = 1; void A(void) = 2; } = 1; } = 1;',
+    '1:48 IDL_NAME procedure A is there twice',
+  ],
+  [
+    'a version number twice',
+    'program P { version V { void A(void) = 1; } = 1; version W { void A(void) = 1; } = 1; } = 1;',
+    '1:58 IDL_NAME version 1 is there twice',
+  ],
+  [
+    'a program number twice',
+    'program P { version V { void A(void) = 1; } = 1; } = 1; program Q { version W { void A(void) = 1; } = 1; } = 1;',
+    '1:110 IDL_NAME program number 1 is there twice',
+  ],
+  ['a struct inside itself', 'struct a { int x; a inside; };', '1:8 IDL_TYPE a holds itself and never ends'],
+  [
+    'a struct inside itself by an array',
+    'struct a { a two[2]; };',
+    '1:8 IDL_TYPE a holds itself and never ends',
+  ],
+  ['a typedef of itself', 'typedef a b; typedef b a;', 'is made of itself'],
+  ['a constant of itself', 'const A = B; const B = A;', '1:11 IDL_TYPE this constant is defined by itself'],
+  ['a length below zero', 'typedef int a<-1>;', '1:15 IDL_TYPE a length is from 0 to 4294967295'],
+  [
+    'a length that is no constant',
+    'struct s { int n; int a<n>; };',
+    '1:25 IDL_NAME constant n is defined nowhere',
+  ],
+  ['a length that is a string', 'const A = "x"; typedef int a<A>;', '1:30 IDL_TYPE A is a string'],
+  ['an enum beyond 32 bits', 'enum a { X = 0x100000000 };', '1:14 IDL_TYPE 4294967296 does not fit an enum'],
+  [
+    'a case no enum has',
+    'enum e { A }; union u switch (e d) { case 7: void; };',
+    '1:43 IDL_TYPE case 7 is no member of enum e',
+  ],
+  [
+    'a case beyond bool',
+    'union u switch (bool d) { case 2: void; };',
+    "1:32 IDL_TYPE case 2 is beyond the discriminant's type",
+  ],
+  [
+    'a union switched by a string',
+    'union u switch (string d) { default: void; };',
+    '1:24 IDL_TYPE a union is switched by',
+  ],
+  ['a void member', 'struct a { void x; };', '1:12 IDL_TYPE void is a type only for'],
+  [
+    'an opaque without a length',
+    'struct a { opaque x; };',
+    '1:19 IDL_TYPE opaque is declared as opaque x[n]',
+  ],
+  ['a fixed string', 'struct a { string x[4]; };', '1:19 IDL_TYPE string is declared as string x<>'],
+  ['an empty enum', 'enum a { };', '1:6 IDL_TYPE enum a has no members'],
+  ['a union without arms', 'union a switch (int d) { };', '1:7 IDL_TYPE union a has no arms'],
+  ['a missing semicolon', 'const A = 1\nconst B = 2;', "1:12 IDL_SYNTAX expected ';'"],
+  ['a missing name', 'struct { int a; };', "1:8 IDL_SYNTAX expected a name for the struct, found '{'"],
+  ['a missing constant', 'const A = ;\nconst B = 2;', '1:11 IDL_SYNTAX expected a constant'],
+  [
+    'a keyword for a name',
+    'struct a { int switch; };',
+    "1:16 IDL_SYNTAX expected a name, found the word 'switch'",
+  ],
+  ['something else altogether', 'int x;', "1:1 IDL_SYNTAX expected 'const', 'typedef'"],
+  ['a number that is none', 'const A = 12abc;', "1:11 IDL_SYNTAX '12abc' is not a number"],
+  ['an octal number that is none', 'const A = 089;', "1:11 IDL_SYNTAX '089' is not an octal number"],
+  ['a comment without an end', 'const A = 1; /* and so on', '1:14 IDL_SYNTAX this comment has no end'],
+  ['an #if without #endif', '#if 1\nconst A = 1;', '1:1 IDL_SYNTAX this #if 1 has no #endif'],
+  ['an #endif without #if', '#endif', '1:1 IDL_SYNTAX #endif without #if'],
+  ['an #include of nothing', '#include "none.x"', "1:1 IDL_SYNTAX cannot find 'none.x' to include"],
+  ['an #error', '#error "no"', '1:1 IDL_SYNTAX #error "no"'],
+  ['a character of another kind', 'const A = 1; §', "1:14 IDL_SYNTAX '§' has no meaning"],
+];
+
+describe('diagnostics', () => {
+  for (const [name, text, error] of FAULTS)
+    it(`says once that there is ${name}`, () => {
+      const found = errors(text);
+      expect(found).toHaveLength(1);
+      expect(found[0]).toContain(error);
+    });
+
+  it('shows file, line and column, the source line, and a caret under the place', () => {
+    expect(() => compile('struct a {\n\tfoo x;\n};', { name: 'dir/t.x' })).toThrow(
+      'dir/t.x:2:2: error: type foo is defined nowhere: define it, or --import the .x or module that has it [IDL_NAME]\n' +
+        ' 2 | \tfoo x;\n' +
+        '   | \t^^^',
+    );
+  });
+
+  it('shows where the first of two stands', () => {
+    expect(() => compile('const A = 1;\nconst A = 2;', { name: 't.x' })).toThrow(
+      't.x:1:7: note: it is first defined here\n 1 | const A = 1;\n   |       ^',
+    );
+  });
+
+  it('finds several faults in one run, in the order of the text', () => {
+    const found = errors(
+      'const A = ;\nstruct b { int x; int x; };\nstruct c { int 7; d y; };\nenum e { F = G };',
+    );
+    expect(found.map((line) => line.split(' ')[0])).toEqual(['1:11', '2:23', '3:16', '3:19', '4:14']);
+  });
+
+  it('does not take what failed to parse for undefined', () => {
+    expect(
+      errors('struct a { int 7; };\nstruct b { a x; };\nenum c { D = , E };\ntypedef c cs<E>;'),
+    ).toHaveLength(2);
+  });
+
+  it('has the code and position of its first error, and them all', () => {
+    const error = (() => {
+      try {
+        compile('\nstruct a { foo x; bar y; };', { name: 't.x' });
+      } catch (caught) {
+        return caught;
+      }
+      return undefined;
+    })();
+    expect(error).toBeInstanceOf(IdlError);
+    expect(error).toMatchObject({ code: 'IDL_NAME', position: { file: 't.x', line: 2, column: 12 } });
+    expect((error as IdlError).diagnostics).toHaveLength(2);
+  });
+});
+
+describe('hostile .x', () => {
+  const quick = (text: string): string[] => {
+    const start = performance.now();
+    const found = errors(text);
+    expect(performance.now() - start).toBeLessThan(10_000);
+    return found;
+  };
+
+  it('nested without end', () => {
+    expect(quick(`struct a { ${'struct { '.repeat(100_000)}`).length).toBeGreaterThan(0);
+    expect(quick('namespace a { '.repeat(100_000)).length).toBeGreaterThan(0);
+  });
+
+  it('macros that double at each step', () => {
+    const lines = Array.from({ length: 60 }, (_, i) => `#define M${i + 1} M${i} M${i}`);
+    expect(quick(`#define M0 const A = 1;\n${lines.join('\n')}\nM60`).join()).toContain(
+      'tokens once macros are expanded',
+    );
+  });
+
+  it('a macro of itself', () => {
+    expect(quick('#define A A\n#define B C\n#define C B\nconst X = A; const Y = B;').length).toBe(2);
+  });
+
+  it('a file that includes itself', () => {
+    const source = { name: 'self.x', text: '#include "self.x"\n#include "self.x"\n' };
+    expect(() => compile(source.text, { name: 'self.x', include: () => source })).toThrow(
+      '#include goes deeper than',
+    );
+  });
+
+  it('#if of endless parentheses', () => {
+    expect(quick(`#if ${'('.repeat(100_000)}\n#endif`).join()).toContain('#if cannot be decided');
+    expect(quick(`#if ${'!'.repeat(100_000)}1\n#endif`).join()).toContain('#if cannot be decided');
+  });
+
+  it('chains of thousands of types and constants', () => {
+    const count = 30_000;
+    const structs = Array.from({ length: count }, (_, i) => `struct s${i} { s${i + 1} x; };`).join('\n');
+    expect(quick(`${structs}\nstruct s${count} { int x; };`).join()).toContain('nested deeper than');
+    const pointers = Array.from(
+      { length: count },
+      (_, i) => `struct s${i} { s${(i + 1) % count} *x; int y; };`,
+    ).join('\n');
+    expect(quick(pointers)).toEqual([]);
+    const constants = Array.from({ length: count }, (_, i) => `const C${i} = C${i + 1};`).join('\n');
+    expect(quick(`${constants}\nconst C${count} = 1;`).join()).toContain('a chain of more than');
+    const typedefs = Array.from({ length: 2_000 }, (_, i) => `typedef t${i + 1} t${i};`).join('\n');
+    expect(quick(`${typedefs}\ntypedef int t2000;`).join()).toContain('nested deeper than');
+  });
+
+  it('a line of a million blanks, and one of a million quotes', () => {
+    expect(quick(`#define A ${' '.repeat(1_000_000)}\nconst B = 1;`)).toEqual([]);
+    expect(quick(`const A = ${'"'.repeat(100_001)};`).length).toBeGreaterThan(0);
+  });
+});

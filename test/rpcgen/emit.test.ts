@@ -1,0 +1,186 @@
+/** What comes out: golden files, names, parts, imports; and the tools on interfaces. */
+
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { compile, compileFiles, diff, emit, loadInterface, parse, print } from '../../rpcgen/index.js';
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const modules = { xdr: '../../../xdr/index.js', runtime: '../../../runtime/procedure.js' };
+
+describe('generated modules', () => {
+  for (const name of ['features', 'msg'])
+    it(`${name}.gen.ts is what ${name}.x gives`, () => {
+      const [model] = compileFiles([at(`./fixtures/${name}.x`)]);
+      expect(emit(model as NonNullable<typeof model>, modules)).toBe(
+        readFileSync(at(`./golden/${name}.gen.ts`), 'utf8'),
+      );
+    });
+
+  it('import only what they use', () => {
+    expect(emit(compile('const A = 1;'))).not.toContain('import');
+    expect(emit(compile('typedef int a;'))).toContain("import { type Codec, int } from 'rpcbind-ts/xdr';");
+  });
+
+  it('hold the parts asked for', () => {
+    const model = compile('program P { version V { int F(int) = 1; } = 1; } = 1;');
+    const parts = (client: boolean, server: boolean): boolean[] => {
+      const text = emit(model, { client, server });
+      return [text.includes('class PV1Client'), text.includes('function createPV1')];
+    };
+    expect(parts(true, true)).toEqual([true, true]);
+    expect(parts(true, false)).toEqual([true, false]);
+    expect(parts(false, true)).toEqual([false, true]);
+    expect(emit(model, { client: false, server: false })).not.toContain('runtime');
+  });
+
+  it('call methods by what procedures do not share', () => {
+    const methods = (names: string): string[] => {
+      const text = names
+        .split(' ')
+        .map((name, i) => `void ${name}(void) = ${i};`)
+        .join(' ');
+      const { programs } = loadInterface(`program P { version V { ${text} } = 1; } = 1;`);
+      return programs[0]?.versions[0]?.procedures.map(({ method }) => method) ?? [];
+    };
+    expect(methods('PMAPPROC_NULL PMAPPROC_GETPORT')).toEqual(['null', 'getport']);
+    expect(methods('RPCBPROC_TADDR2UADDR RPCBPROC_SET')).toEqual(['taddr2uaddr', 'set']);
+    expect(methods('A_GET_ALL A_GetSome a')).toEqual(['aGetAll', 'aGetSome', 'a']);
+    expect(methods('PRINTMESSAGE')).toEqual(['printmessage']);
+    expect(methods('X_1 X_2')).toEqual(['x1', 'x2']);
+    expect(methods('X_CONSTRUCTOR X_THEN X_y X_Y')).toEqual(['constructor_', 'then_', 'y', 'y_']);
+  });
+
+  it('take names of other files from their modules', () => {
+    const base = {
+      module: parse('struct a { int x; }; const N = 3; enum e { ONE = 1 };'),
+      specifier: './base.gen.js',
+    };
+    const text = emit(
+      compile('struct b { a first; a others<N>; }; union u switch (e d) { case ONE: a x; default: void; };', {
+        imports: [base],
+      }),
+    );
+    expect(text).toMatch(/import \{ type a, decodeA, .*encodeA.*\bN\b.* \} from '\.\/base\.gen\.js';/);
+    expect(text).not.toContain('interface a');
+  });
+
+  it('take names from modules never read', () => {
+    const text = emit(
+      compile('struct b { a first; a others<>; };', { externals: [{ specifier: './far.js' }] }),
+    );
+    expect(text).toContain("import { type a, aCodec } from './far.js';");
+    expect(text).toContain('aCodec.encode(w, v.first);');
+    expect(text).toContain('aCodec.minBytes');
+  });
+
+  it('carry comments over, and leave licences', () => {
+    const text = emit(
+      compile(
+        '/* Licence. */\n\n/* About s. */\nstruct s {\n  int a; /* About a. */\n  // About b\n  // in two lines.\n  int b;\n  int c;\n};',
+      ),
+    );
+    expect(text).not.toContain('Licence');
+    expect(text).toContain(
+      '/** About s. */\nexport interface s {\n  /** About a. */\n  a: number;\n  /**\n   * About b\n   * in two lines.\n   */\n  b: number;\n  c: number;\n}',
+    );
+  });
+});
+
+describe('canonical form', () => {
+  it('compiles to the same interface, and prints the same again', () => {
+    const [model] = compileFiles([at('./fixtures/features.x')]);
+    const once = print(model as NonNullable<typeof model>);
+    const again = compile(once);
+    expect(print(again)).toBe(once);
+    expect(diff(model as NonNullable<typeof model>, again)).toEqual([]);
+  });
+});
+
+describe('differences', () => {
+  const changes = (before: string, after: string): string[] =>
+    diff(compile(before), compile(after)).map(
+      ({ breaks, where, what }) => `${breaks ? 'BREAKS' : 'ok'} ${where}: ${what}`,
+    );
+  const cases: readonly (readonly [name: string, before: string, after: string, said: string])[] = [
+    ['a type', 'struct s { int a; };', 'struct s { hyper a; };', 'BREAKS type s member a: was int, is hyper'],
+    [
+      'the order',
+      'struct s { int a; hyper b; };',
+      'struct s { hyper b; int a; };',
+      'BREAKS type s: the order was a, b, is b, a',
+    ],
+    [
+      'a member gone',
+      'struct s { int a; int b; };',
+      'struct s { int a; };',
+      'BREAKS type s member b: is gone',
+    ],
+    ['a member new', 'struct s { int a; };', 'struct s { int a; int b; };', 'BREAKS type s member b: is new'],
+    [
+      'a member renamed',
+      'struct s { int a; };',
+      'struct s { int b; };',
+      'ok type s member a: is called b now',
+    ],
+    [
+      'a bound narrowed',
+      'typedef int t<8>;',
+      'typedef int t<4>;',
+      'BREAKS type t: the bound was 8, is 4: narrower',
+    ],
+    [
+      'a bound widened',
+      'typedef string t<8>;',
+      'typedef string t<>;',
+      'ok type t: the bound was 8, is none: wider',
+    ],
+    ['a size', 'typedef opaque t[8];', 'typedef opaque t[4];', 'BREAKS type t: was 8 bytes, is 4'],
+    [
+      'an enumerator gone',
+      'enum e { A, B };',
+      'enum e { A };',
+      'BREAKS type e member B: is gone: its value is refused',
+    ],
+    [
+      'an enumerator renumbered',
+      'enum e { A, B };',
+      'enum e { A, B = 2 };',
+      'BREAKS type e member B: was 1, is 2',
+    ],
+    [
+      'an arm removed',
+      'union u switch (int d) { case 1: int a; case 2: int b; };',
+      'union u switch (int d) { case 1: int a; };',
+      'BREAKS type u case 2: is gone',
+    ],
+    [
+      'a procedure renumbered',
+      'program P { version V { void F(void) = 1; } = 1; } = 1;',
+      'program P { version V { void F(void) = 2; } = 1; } = 1;',
+      'BREAKS program P version 1 procedure F: was number 1, is 2',
+    ],
+    [
+      'a procedure new',
+      'program P { version V { void F(void) = 1; } = 1; } = 1;',
+      'program P { version V { void F(void) = 1; void G(void) = 2; } = 1; } = 1;',
+      'ok program P version 1 procedure G: is new',
+    ],
+    [
+      'an argument',
+      'program P { version V { void F(int) = 1; } = 1; } = 1;',
+      'program P { version V { void F(string) = 1; } = 1; } = 1;',
+      'BREAKS program P version 1 procedure F argument 1: was int, is string<>',
+    ],
+    [
+      'a typedef put between',
+      'struct s { int a; };',
+      'typedef int i; struct s { i a; };',
+      'ok type i: is new',
+    ],
+  ];
+  for (const [name, before, after, said] of cases)
+    it(`say what ${name} means to the wire`, () => {
+      expect(changes(before, after)).toEqual([said]);
+    });
+});

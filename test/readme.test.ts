@@ -109,7 +109,9 @@ describe('README', () => {
       if (command.endsWith('&')) {
         background.push(printed.trim());
         // A person sees it come up before typing on.
-        await until(async () => (await readFile(path.join(folder, 'background.log'), 'utf8')).includes('published'));
+        await until(async () =>
+          (await readFile(path.join(folder, 'background.log'), 'utf8')).includes('published'),
+        );
         return;
       }
       expect(comparable(printed)).toBe(comparable(output));

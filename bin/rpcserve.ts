@@ -53,6 +53,7 @@ Examples:
 
 program.action(async (names: string[], options: Options) => {
   const stopped = untilSignal();
+  checkSettings(names, options.set);
   const hosted: Hosted[] = [];
   for (const name of names) hosted.push(await loadService(name, options.set));
   const server = createServer({
@@ -92,6 +93,17 @@ async function open(server: RpcServer, options: Options): Promise<void> {
       throw new CliError(`cannot listen on ${host}: ${describe(cause)}`, { cause });
     }
   }
+}
+
+/** A key that no service has is a slip; a module of the user's may have any. */
+function checkSettings(names: readonly string[], settings: ServiceSettings): void {
+  if (!names.every((name) => Object.hasOwn(builtIns, name))) return;
+  const known = names.flatMap((name) => Object.keys(builtIns[name]?.settings ?? {}));
+  for (const key of Object.keys(settings))
+    if (!known.includes(key))
+      throw new UsageError(
+        `no setting is called ${key} (there ${known.length === 0 ? 'are none' : `are: ${known.join(', ')}`})`,
+      );
 }
 
 /** Some services must not be reached from everywhere; then nothing is served at all. */

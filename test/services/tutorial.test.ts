@@ -21,7 +21,7 @@ const running: Running[] = [];
 
 /** The first block of code after the heading that names a file. */
 function block(name: string): string {
-  const found = new RegExp(`^## .*\`${name}\`[^]*?\n\`\`\`\\w+\n([^]*?)\`\`\``, 'm').exec(page);
+  const found = new RegExp(`^## .*\`${name}\`[sS]*?\n\`\`\`\\w+\n([sS]*?)\`\`\``, 'm').exec(page);
   if (found?.[1] === undefined) throw new Error(`the tutorial has no ${name}`);
   return found[1];
 }
@@ -69,7 +69,7 @@ describe('the tutorial', () => {
       cwd: folder,
       env: { ...process.env, ...env },
     });
-    expect(stdout).toBe(/^prints\n\n```\n([^]*?)```/m.exec(page)?.[1]);
+    expect(stdout).toBe(/^prints\n\n```\n([\s\S]*?)```/m.exec(page)?.[1]);
     const pinged = await runCommand('rpcinfo-ts', ['-t', '127.0.0.1', '536871168', '1'], env);
     expect(pinged.stdout).toContain('ready and waiting');
   }, 60_000);

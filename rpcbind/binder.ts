@@ -139,7 +139,10 @@ export class Binder {
   ): boolean {
     this.admitRegistrar(peer, 'UNSET');
     const entries = this.registry.select(program, version, netids);
-    if (entries.length === 0) return true;
+    if (entries.length === 0) {
+      this.stats.wasUnset(by);
+      return true;
+    }
     const owner = ownerOf(peer);
     const others = entries.filter((entry) => !this.registry.mayRemove(entry, owner));
     if (others.some((entry) => !this.dropIfDead(entry))) {

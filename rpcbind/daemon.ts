@@ -3,7 +3,6 @@
  * process may have several. Command line, signals and logs are bin/rpcbind-ts.ts.
  */
 
-import { isIPv6 } from 'node:net';
 import { createServer, type Listener, type Netid, type RpcServer } from '../runtime/index.js';
 import { Access, type AccessOptions, type RefusalCounts } from './access.js';
 import { Binder, type BinderEvent, nameOf } from './binder.js';
@@ -80,8 +79,7 @@ export interface Rpcbind {
 }
 
 /**
- * Starts an rpcbind: program 100000, versions 2, 3 and 4 over IPv4 and the local socket, 3 and 4
- * over IPv6 (RFC 1833). Rejects with the system's error where a door cannot be opened
+ * Starts an rpcbind: program 100000, versions 2, 3 and 4, over IPv4, IPv6 and the local socket (RFC 1833). Rejects with the system's error where a door cannot be opened
  * (EADDRINUSE, EACCES, EADDRNOTAVAIL), with none left open.
  */
 export async function createRpcbind(options: RpcbindDaemonOptions = {}): Promise<Rpcbind> {
@@ -98,9 +96,7 @@ export async function createRpcbind(options: RpcbindDaemonOptions = {}): Promise
 class Daemon implements Rpcbind {
   private readonly registry: Registry;
   private readonly access: Access;
-  /** Version 2 knows no IPv6, so a caller over IPv6 is to be told that it is not served. */
-  private readonly inet: RpcServer;
-  private readonly inet6: RpcServer;
+  private readonly server: RpcServer;
   private readonly binder: Binder;
   private readonly relay: Relay;
   private readonly state: WarmStart | undefined;
@@ -122,14 +118,18 @@ class Daemon implements Rpcbind {
       onEvent: options.onEvent,
     });
     this.relay = new Relay(this.binder, options.remoteCalls ?? false);
-    const common = { onError: (error: unknown) => options.onError?.(error) };
-    const services = [createVersion3(this.binder, this.relay), createVersion4(this.binder, this.relay)];
-    this.inet = createServer({ ...common, services: [createVersion2(this.binder, this.relay), ...services] });
-    this.inet6 = createServer({ ...common, services });
+    this.server = createServer({
+      onError: (error: unknown) => options.onError?.(error),
+      services: [
+        createVersion2(this.binder, this.relay),
+        createVersion3(this.binder, this.relay),
+        createVersion4(this.binder, this.relay),
+      ],
+    });
   }
 
   get listeners(): readonly Listener[] {
-    return [...this.inet.listeners, ...this.inet6.listeners];
+    return this.server.listeners;
   }
 
   get port(): number {
@@ -154,14 +154,19 @@ class Daemon implements Rpcbind {
   private async openDoors(options: RpcbindDaemonOptions, udp: UdpExtras): Promise<void> {
     let port = options.port ?? PMAP_PORT;
     for (const host of options.host ?? ['127.0.0.1']) {
-      const server = isIPv6(host) ? this.inet6 : this.inet;
-      ({ port } = await openPair(server, host, port, udp));
+      try {
+        ({ port } = await openPair(this.server, host, port, udp));
+      } catch (error) {
+        // Not every way of binding says where it failed.
+        if (error instanceof Error && !('address' in error)) Object.assign(error, { address: host });
+        throw error;
+      }
     }
-    for (const path of options.local ?? []) await this.inet.listenUnix({ path });
+    for (const path of options.local ?? []) await this.server.listenUnix({ path });
   }
 
   private async take({ fd, netid, address }: InheritedDoor, udp: UdpExtras): Promise<void> {
-    const server = netid.endsWith('6') ? this.inet6 : this.inet;
+    const { server } = this;
     if (netid === 'local') await server.listenUnix({ path: address, fd });
     else if (netid.startsWith('udp')) await server.listenUdp({ host: address, fd, ...udp });
     else await server.listenTcp({ host: address, fd });
@@ -208,7 +213,7 @@ class Daemon implements Rpcbind {
   }
 
   private async end(): Promise<void> {
-    await Promise.all([this.inet.close(), this.inet6.close()]);
+    await this.server.close();
     await this.relay.close();
     this.state?.close();
   }

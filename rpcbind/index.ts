@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** rpcbind, RFC 1833: asking one, being registered in one, and being one. The only door of this folder. */
 
 export {
@@ -9,6 +11,7 @@ export {
   type RefusalCounts,
 } from './access.js';
 export { type BinderEvent, nameOf } from './binder.js';
+export { FORWARD_TIMEOUT_MS, MAX_FORWARD_TARGETS, MAX_FORWARDED_CALLS } from './callit.js';
 export {
   type AddressEntry,
   connectRpcbind,
@@ -22,9 +25,17 @@ export {
   type RpcbindOptions,
   type VersionStatistics,
 } from './client.js';
-export { createRpcbind, type Rpcbind, type RpcbindDaemonOptions } from './daemon.js';
+export {
+  createRpcbind,
+  DISCOVERY_GROUP,
+  type InheritedDoor,
+  type Rpcbind,
+  type RpcbindDaemonOptions,
+} from './daemon.js';
 export { RpcbindError, type RpcbindErrorCode } from './errors.js';
+export { type LivenessMode, MIN_LOOK_MS } from './liveness.js';
 export { type Found, type LookupOptions, lookup } from './lookup.js';
+export { type BoundSocket, socketOfInode } from './procnet.js';
 export {
   DEFAULT_CHECK_MS,
   FIRST_RETRY_MS,
@@ -55,3 +66,11 @@ export {
   type Transport,
   transportOf,
 } from './uaddr.js';
+export {
+  JOURNAL_FILE,
+  MAX_DEAD_LINES,
+  MAX_STATE_BYTES,
+  PORTMAP_FILE,
+  SNAPSHOT_FILE,
+  STATE_FOLDER,
+} from './warmstart.js';

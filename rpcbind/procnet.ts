@@ -11,7 +11,7 @@
 import { readFileSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
 import { endianness } from 'node:os';
-import { groupsOf } from './uaddr.js';
+import { canonicalIPv6, groupsOf } from './uaddr.js';
 
 /** The state of a listening TCP socket in /proc/net/tcp. */
 const LISTENING = '0A';
@@ -147,4 +147,34 @@ function read(table: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** A socket that is bound, as /proc/net lists it. */
+export interface BoundSocket {
+  readonly netid: 'udp' | 'tcp' | 'udp6' | 'tcp6' | 'local';
+  /** IP address, or the path; an abstract path begins with a NUL. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The socket of an inode of this process' network namespace, or undefined where none is listed. */
+export function socketOfInode(inode: number): BoundSocket | undefined {
+  for (const netid of ['udp', 'tcp', 'udp6', 'tcp6'] as const) {
+    const row = rowsOf(netid).find((one) => one.inode === inode);
+    if (row !== undefined) return { netid, address: addressOfHex(row.localHost), port: row.localPort };
+  }
+  for (const line of (read('unix') ?? '').split('\n')) {
+    const [, , , , , , found, path] = line.trim().split(/\s+/);
+    if (Number(found) === inode && path !== undefined)
+      return { netid: 'local', address: path.replace(/^@/, '\0'), port: 0 };
+  }
+  return undefined;
+}
+
+function addressOfHex(text: string): string {
+  const bytes = Buffer.from(text, 'hex');
+  if (endianness() === 'LE') bytes.swap32();
+  if (bytes.length === 4) return bytes.join('.');
+  const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16));
+  return canonicalIPv6(groups.join(':'));
 }

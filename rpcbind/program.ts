@@ -239,10 +239,12 @@ function address(binder: Binder, args: rpcb, by: 3 | 4, peer: Peer, isExact: boo
   return entry === undefined ? '' : binder.reach.addressFor(entry, peer, args.r_addr);
 }
 
+/** The addresses of the family that the question came by: the C daemon lists no others, and its clients expect none. */
 function addressList(binder: Binder, program: number, version: number, peer: Peer): rpcb_entry_list_ptr {
+  const family = transportOf(netidOf(peer))?.family;
   return binder.registry.select(program, version).flatMap((entry) => {
     const transport = transportOf(entry.netid);
-    if (transport === undefined || binder.dropIfDead(entry)) return [];
+    if (transport?.family !== family || transport === undefined || binder.dropIfDead(entry)) return [];
     return [
       {
         rpcb_entry_map: {

@@ -25,7 +25,7 @@ class VersionCounters {
   unsets = 0;
   /** By program, then by version and netid. */
   readonly lookups = new Map<number, Map<string, rpcbs_addrlist>>();
-  lookupRows = 0;
+  readonly rows: rpcbs_addrlist[] = [];
   readonly forwards = new Map<string, rpcbs_rmtcalllist>();
 }
 
@@ -84,7 +84,7 @@ export class Statistics {
     else row.failure = up(row.failure);
   }
 
-  /** All of it, as the wire has it: versions 2, 3 and 4 in this order. */
+  /** All of it, as the wire has it: versions 2, 3 and 4 in this order; in the lists the newest row first. */
   snapshot(): rpcb_stat_byvers {
     return ([2, 3, 4] as const).map((version) => {
       const of = this.versions[version];
@@ -92,8 +92,8 @@ export class Statistics {
         info: [...of.calls],
         setinfo: of.sets,
         unsetinfo: of.unsets,
-        addrinfo: [...of.lookups.values()].flatMap((rows) => [...rows.values()]),
-        rmtinfo: [...of.forwards.values()],
+        addrinfo: of.rows.toReversed(),
+        rmtinfo: [...of.forwards.values()].toReversed(),
       };
     });
   }
@@ -118,9 +118,9 @@ export class Statistics {
     const rows = counters.lookups.get(program) ?? new Map<string, rpcbs_addrlist>();
     let row = rows.get(key);
     if (row === undefined) {
-      if (counters.lookupRows >= MAX_STATISTICS_ROWS) return undefined;
-      counters.lookupRows += 1;
+      if (counters.rows.length >= MAX_STATISTICS_ROWS) return undefined;
       row = { prog: program, vers: version, success: 0, failure: 0, netid };
+      counters.rows.push(row);
       rows.set(key, row);
       counters.lookups.set(program, rows);
     }

@@ -141,11 +141,12 @@ export function fromSockaddr(netid: string, bytes: Uint8Array): string | undefin
     const groups = Array.from({ length: 8 }, (_, i) => view.readUInt16BE(8 + 2 * i).toString(16));
     return formatUaddr(canonicalIPv6(groups.join(':')), view.readUInt16BE(2));
   }
-  if (family === 'loopback' && tag === AF_LOCAL) {
+  if (family === 'loopback') {
+    // The C daemon takes whatever comes by the local socket for a path, and so do those who ask it.
     const text = view.subarray(2).toString('latin1');
     const isAbstract = text.startsWith('\0') && text.length > 1 && text[1] !== '\0';
     const path = text.slice(isAbstract ? 1 : 0).replace(/\0.*$/s, '');
-    return isAbstract ? `@${path}` : path;
+    return [...path].every((c) => c <= '\x7f') ? `${isAbstract ? '@' : ''}${path}` : undefined;
   }
   return undefined;
 }

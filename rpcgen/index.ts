@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** The compiler of the RPC language (RFC 4506, RFC 5531 section 12). The only door of this folder. */
 
 export type * from './ast.js';
@@ -25,4 +26,4 @@ export {
 export { compileFiles, type FileOptions, outputPath } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
 export type { Interface } from './model.js';
-export { print } from './print.js';
+export { declaration, print } from './print.js';

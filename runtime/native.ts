@@ -424,3 +424,8 @@ export function peerUid(socket: net.Socket): number | undefined {
   const fd: unknown = Reflect.get(handle, 'fd');
   return typeof fd === 'number' && fd >= 0 ? native()?.peerUid(fd) : undefined;
 }
+
+/** Whether this process can make the system calls at all: koffi is here, and the environment allows it. */
+export function hasNative(): boolean {
+  return native() !== undefined;
+}

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** Services to run and to copy from. The only door of this folder. */
 
 export { encodingNames } from './exec/encoding.js';

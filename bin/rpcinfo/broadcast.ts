@@ -7,11 +7,11 @@ import { createSocket, type Socket } from 'node:dgram';
 import { lookupService } from 'node:dns/promises';
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { formatUaddr, PMAP_PORT, parseUaddr, RPCBPROG } from '../../rpcbind/index.js';
 import { noCredentials, type Procedure, readReply, readReplyXid, writeCall } from '../../runtime/index.js';
 import { type Codec, nothing, XdrError, XdrReader, XdrWriter } from '../../xdr/index.js';
 import { CliError, UsageError } from '../support/cli.js';
 import { printable } from '../support/terminal.js';
-import { formatUniversal, parseUniversal } from './address.js';
 import type { Request, Service } from './request.js';
 import type { Setting } from './setting.js';
 
@@ -21,9 +21,7 @@ export const BROADCAST_TIMES = { timeoutMs: 4_000, totalMs: 12_000 } as const;
 export const MAX_ANSWERS = 10_000;
 /** Where rpcbinds listen for questions to all over IPv6 (RFC 1833 section 2.2.1; IANA's "rpcbind"). */
 const ALL_RPCBINDS = 'ff02::202';
-const RPCBIND = 100_000;
 const CALLIT = 5;
-const DEFAULT_PORT = 111;
 
 /** A way out: whom to ask, and from which kind of socket. */
 interface Way {
@@ -56,7 +54,7 @@ export async function askNetwork(
     timeoutMs: setting.hasTimeout ? setting.contact.timeoutMs : BROADCAST_TIMES.timeoutMs,
     totalMs: setting.hasTotal ? setting.contact.totalMs : BROADCAST_TIMES.totalMs,
   };
-  await collect(found, { program, version }, setting.contact.port ?? DEFAULT_PORT, times, (answer) => {
+  await collect(found, { program, version }, setting.contact.port ?? PMAP_PORT, times, (answer) => {
     // A host answers every version of the question and every repetition: it is told of once.
     if (seen.has(answer.uaddr) || seen.size >= MAX_ANSWERS) return;
     seen.add(answer.uaddr);
@@ -148,7 +146,7 @@ async function open(family: 4 | 6): Promise<Socket> {
 
 function callit(version: number): Procedure<never, unknown> {
   return {
-    program: RPCBIND,
+    program: RPCBPROG,
     version,
     number: CALLIT,
     name: 'CALLIT',
@@ -175,9 +173,10 @@ function readAnswer(bytes: Uint8Array, first: number, end: number, from: string)
     const which = readReplyXid(reader);
     if (which === undefined || which < first || which >= end || readReply(reader) !== undefined)
       return undefined;
-    if (which % 2 === 0) return formatUniversal(from, reader.uint32() & 0xffff);
+    if (which % 2 === 0) return formatUaddr(from, reader.uint32() & 0xffff);
     const uaddr = reader.string(MAX_UADDR);
-    return parseUniversal(uaddr) === undefined ? undefined : uaddr;
+    const isIt = parseUaddr('udp', uaddr) ?? parseUaddr('udp6', uaddr);
+    return isIt === undefined ? undefined : uaddr;
   } catch (error) {
     // What answers and is no rpcbind is of no concern here.
     if (error instanceof XdrError) return undefined;

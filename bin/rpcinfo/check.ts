@@ -3,9 +3,10 @@
  * answer within one timeout is dead. Each address is spoken to over one socket or connection.
  */
 
+import { isLoopback, isWildcard, parseUaddr } from '../../rpcbind/index.js';
 import { createClient, ReplyError, type RpcClient } from '../../runtime/index.js';
 import { printable } from '../support/terminal.js';
-import { isLoopback, isWildcard, netidKind, parseUniversal } from './address.js';
+import { callable, netidKind } from './address.js';
 import { ask, placeOf, rpcSentence } from './contact.js';
 import { type Place, type Registration, type Times, transportTo } from './remote.js';
 import type { Answer, Setting } from './setting.js';
@@ -89,11 +90,12 @@ function reachable({ netid, address }: Registration, base: Place): Place | strin
   if (of === undefined) {
     if (netid !== 'local' && netid !== 'unix') return `nothing is known of netid ${netid}`;
     if (!isHere) return 'local to that host';
-    return Buffer.byteLength(address) > 107 ? 'its path is too long' : { kind: 'local', path: address };
+    return parseUaddr('local', address) === undefined
+      ? 'its address is none'
+      : { kind: 'local', path: address };
   }
-  const universal = parseUniversal(address);
-  if (universal === undefined || universal.family !== of.family || universal.port === 0)
-    return 'its address is none';
+  const universal = callable(netid, address);
+  if (universal === undefined) return 'its address is none';
   const { port } = universal;
   const place = (at: string): Place => ({ kind: of.kind, host: at, address: at, port });
   if (!isWildcard(universal.address)) {

@@ -5,15 +5,10 @@
 
 import { statSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { LOCAL_SOCKET_PATH, PMAP_PORT } from '../../rpcbind/index.js';
 import { ReplyError, ResultError, resolveHost, TimeoutError, TransportError } from '../../runtime/index.js';
 import { CliError, describe } from '../support/cli.js';
 import { openRemote, type Place, type Remote, type Times } from './remote.js';
-
-/** Where rpcbind listens on its own host: libtirpc's path. */
-export const LOCAL_SOCKET = '/run/rpcbind.sock';
-
-/** rpcbind's port where nobody says otherwise. */
-const RPCBIND_PORT = 111;
 
 /** What the command line says of where and how long. */
 export interface ContactOptions extends Times {
@@ -31,10 +26,10 @@ export async function placeOf(
   kind: 'udp' | 'tcp' = 'tcp',
   family?: 4 | 6,
 ): Promise<Place> {
-  if (host === undefined && options.port === undefined && isSocket(LOCAL_SOCKET))
-    return { kind: 'local', path: LOCAL_SOCKET };
+  if (host === undefined && options.port === undefined && isSocket(LOCAL_SOCKET_PATH))
+    return { kind: 'local', path: LOCAL_SOCKET_PATH };
   const name = host ?? '127.0.0.1';
-  return { kind, host: name, address: await addressOf(name, family), port: options.port ?? RPCBIND_PORT };
+  return { kind, host: name, address: await addressOf(name, family), port: options.port ?? PMAP_PORT };
 }
 
 /** The address of a host; of one with several families IPv4 comes first, as in /etc/netconfig. */

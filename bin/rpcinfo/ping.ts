@@ -3,17 +3,11 @@
  * versions it has, and what is said of each.
  */
 
+import { isWildcard, LOCAL_SOCKET_PATH, parseUaddr } from '../../rpcbind/index.js';
 import { createClient, ReplyError, type RpcClient, TransportError } from '../../runtime/index.js';
 import { CliError, UsageError } from '../support/cli.js';
-import { isWildcard, netidKind, type PingNetid, parseUniversal } from './address.js';
-import {
-  addressOf,
-  type ContactOptions,
-  contactError,
-  LOCAL_SOCKET,
-  placeOf,
-  rpcSentence,
-} from './contact.js';
+import { callable, netidKind, type PingNetid } from './address.js';
+import { addressOf, type ContactOptions, contactError, placeOf, rpcSentence } from './contact.js';
 import { openRemote, type Place, transportTo } from './remote.js';
 
 /** Most versions of one program that are pinged when none is named: a hostile server may claim 2^32 of them. */
@@ -153,17 +147,17 @@ async function findOn(
   const of = netidKind(netid);
   const found: Place =
     of === undefined
-      ? { kind: 'local', path: LOCAL_SOCKET }
+      ? { kind: 'local', path: LOCAL_SOCKET_PATH }
       : await placeOf(host, options, of.kind, of.family);
   if (request.servicePort !== undefined && found.kind !== 'local')
     return { ...found, port: request.servicePort };
   const remote = await openRemote(found, options);
   try {
     const text = await remote.address(request.program, request.version ?? 0, netid);
-    if (text === '') return undefined;
+    if (text === undefined) return undefined;
     if (found.kind === 'local') return { kind: 'local', path: text };
-    const universal = parseUniversal(text);
-    if (universal === undefined || universal.port === 0)
+    const universal = callable(netid, text);
+    if (universal === undefined)
       throw new CliError(`rpcbind at ${host} gives an address that is none: ${text}`);
     const { address, port } = universal;
     return { ...found, address: isWildcard(address) ? found.address : address, port };
@@ -177,9 +171,12 @@ async function findOn(
 function placeFrom(address: string, way: PingRequest['way']): Place {
   const netid = typeof way === 'string' ? way : way.netid;
   const of = netidKind(netid);
-  if (of === undefined) return { kind: 'local', path: address };
-  const universal = parseUniversal(address);
-  if (universal === undefined || universal.family !== of.family || universal.port === 0)
+  if (of === undefined) {
+    if (parseUaddr('local', address) === undefined) throw new UsageError(`${address} is no path of a socket`);
+    return { kind: 'local', path: address };
+  }
+  const universal = callable(netid, address);
+  if (universal === undefined)
     throw new UsageError(
       `${address} is no universal address of ${netid}: that is an IPv${of.family} address and two bytes of port, as in ${of.family === 4 ? '127.0.0.1.0.111' : '::1.0.111'}`,
     );

@@ -1,8 +1,9 @@
 /** Changing what is registered in this host's rpcbind: `set`, `unset` and `-d`. */
 
 import { isIP } from 'node:net';
+import { parseUaddr } from '../../rpcbind/index.js';
 import { UsageError } from '../support/cli.js';
-import { netidKind, type PingNetid, parseUniversal } from './address.js';
+import { callable, netidKind, type PingNetid } from './address.js';
 import { ask, type ContactOptions } from './contact.js';
 import type { Service } from './request.js';
 
@@ -12,7 +13,7 @@ export async function register(
   options: ContactOptions,
 ): Promise<string | undefined> {
   checkAddress(netid, address);
-  const entry = { program, version, netid, address, owner: '' };
+  const entry = { program, version, netid, address };
   const isDone = await ask(undefined, options, (remote) => remote.set(entry));
   return isDone
     ? undefined
@@ -33,12 +34,11 @@ export async function unregister(
 function checkAddress(netid: PingNetid, address: string): void {
   const of = netidKind(netid);
   if (of === undefined) {
-    if (!address.startsWith('/'))
+    if (parseUaddr('local', address) === undefined)
       throw new UsageError(`${address} is no path of a socket, which netid ${netid} takes`);
     return;
   }
-  const universal = parseUniversal(address);
-  if (universal?.family === of.family && universal.port > 0) return;
+  if (callable(netid, address) !== undefined) return;
   const hint =
     isIP(address) === 0 ? '' : ' (the port is missing: two more numbers, its high and its low byte)';
   throw new UsageError(

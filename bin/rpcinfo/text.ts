@@ -3,9 +3,10 @@
  * lines out.
  */
 
+import type { AddressEntry } from '../../rpcbind/index.js';
 import type { ProgramNames } from '../support/programs.js';
 import { printable } from '../support/terminal.js';
-import type { AddressEntry, CallCount, LookupCount, Registration, Statistics } from './remote.js';
+import type { CallCount, LookupCount, Registration, Statistics } from './remote.js';
 
 /** What every mode says of an empty table. */
 export const NOTHING_REGISTERED = 'No remote programs registered.';

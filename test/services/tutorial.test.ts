@@ -21,7 +21,7 @@ const running: Running[] = [];
 
 /** The first block of code after the heading that names a file. */
 function block(name: string): string {
-  const found = new RegExp(`^## .*\`${name}\`[sS]*?\n\`\`\`\\w+\n([sS]*?)\`\`\``, 'm').exec(page);
+  const found = new RegExp(`^## .*\`${name}\`[\\s\\S]*?\n\`\`\`\\w+\n([\\s\\S]*?)\`\`\``, 'm').exec(page);
   if (found?.[1] === undefined) throw new Error(`the tutorial has no ${name}`);
   return found[1];
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** rpcserve: runs services, built in or of the user's own, and publishes them in rpcbind. */
 
-import { defaultRpcbindPort, publish } from '../rpcbind/index.js';
+import { defaultRpcbindPort, type PublicationState, publish } from '../rpcbind/index.js';
 import { createServer, type RpcServer } from '../runtime/index.js';
 import { builtIns, type Hosted, loadService, type ServiceSettings } from './support/builtin.js';
 import {
@@ -53,6 +53,7 @@ Examples:
 
 program.action(async (names: string[], options: Options) => {
   const stopped = untilSignal();
+  checkSettings(names, options.set);
   const hosted: Hosted[] = [];
   for (const name of names) hosted.push(await loadService(name, options.set));
   const server = createServer({
@@ -67,12 +68,7 @@ program.action(async (names: string[], options: Options) => {
   const publication = options.publish
     ? await publish(server, {
         port,
-        onState: (state) =>
-          log(
-            state === 'published'
-              ? `published in rpcbind on port ${port}`
-              : `no rpcbind answers on port ${port}: serving all the same, and registering once one does`,
-          ),
+        onState: (state) => log(describeState(state, port)),
       })
     : undefined;
   const signal = await stopped;
@@ -94,6 +90,17 @@ async function open(server: RpcServer, options: Options): Promise<void> {
   }
 }
 
+/** A key that no service has is a slip; a module of the user's may have any. */
+function checkSettings(names: readonly string[], settings: ServiceSettings): void {
+  if (!names.every((name) => Object.hasOwn(builtIns, name))) return;
+  const known = names.flatMap((name) => Object.keys(builtIns[name]?.settings ?? {}));
+  for (const key of Object.keys(settings))
+    if (!known.includes(key))
+      throw new UsageError(
+        `no setting is called ${key} (there ${known.length === 0 ? 'are none' : `are: ${known.join(', ')}`})`,
+      );
+}
+
 /** Some services must not be reached from everywhere; then nothing is served at all. */
 async function refuseOpenDoors(server: RpcServer, hosted: readonly Hosted[]): Promise<void> {
   for (const { refuses } of hosted) {
@@ -102,6 +109,19 @@ async function refuseOpenDoors(server: RpcServer, hosted: readonly Hosted[]): Pr
     await server.close();
     for (const { close } of hosted) await close?.();
     throw new CliError(why);
+  }
+}
+
+function describeState(state: PublicationState, port: number): string {
+  switch (state) {
+    case 'published':
+      return `published in rpcbind on port ${port}`;
+    case 'waiting':
+      return `no rpcbind answers on port ${port}: serving all the same, and registering once one does`;
+    case 'refused':
+      return `another owner holds a registration in rpcbind on port ${port}: serving all the same (rpcinfo-ts -p shows whose)`;
+    case 'withdrawn':
+      return `withdrawn from rpcbind on port ${port}`;
   }
 }
 

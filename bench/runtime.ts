@@ -78,6 +78,11 @@ async function start(command: string, words: readonly string[]): Promise<Running
     stop: () =>
       new Promise((resolve) => {
         child.removeAllListeners('exit');
+        if (child.exitCode !== null || child.signalCode !== null) {
+          console.log(`${command} ${words.join(' ')} ended by itself: ${child.exitCode ?? child.signalCode}`);
+          resolve();
+          return;
+        }
         child.once('exit', () => resolve());
         child.kill('SIGKILL');
       }),

@@ -42,7 +42,12 @@ const program = command('rpcserve', 'Runs services and publishes them in the rpc
     `
 Services:
 ${Object.entries(builtIns)
-  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
+  .map(([name, { summary, settings }]) =>
+    [
+      `  ${name.padEnd(12)} ${summary}`,
+      ...Object.entries(settings).map(([key, what]) => `    --set ${key}=...  ${what}`),
+    ].join('\n'),
+  )
   .join('\n')}
 
 Examples:
@@ -66,6 +71,7 @@ program.action(async (names: string[], options: Options) => {
     onError: (error, { procedure }) => log(`${procedure.name} failed: ${describe(error)}`),
   });
   await open(server, options);
+  await refuseOpenDoors(server, hosted);
   for (const { name, program: number, version } of server.services)
     log(`serving ${name} (${number}) version ${version} on ${doors(server)}`);
   const port = options.port ?? defaultRpcbindPort();
@@ -96,6 +102,17 @@ async function open(server: RpcServer, options: Options): Promise<void> {
     } catch (cause) {
       throw new CliError(`cannot listen on ${host}: ${describe(cause)}`, { cause });
     }
+  }
+}
+
+/** Some services must not be reached from everywhere; then nothing is served at all. */
+async function refuseOpenDoors(server: RpcServer, hosted: readonly Hosted[]): Promise<void> {
+  for (const { refuses } of hosted) {
+    const why = refuses?.(server.listeners);
+    if (why === undefined) continue;
+    await server.close();
+    for (const { close } of hosted) await close?.();
+    throw new CliError(why);
   }
 }
 

@@ -154,7 +154,13 @@ class Daemon implements Rpcbind {
   private async openDoors(options: RpcbindDaemonOptions, udp: UdpExtras): Promise<void> {
     let port = options.port ?? PMAP_PORT;
     for (const host of options.host ?? ['127.0.0.1']) {
-      ({ port } = await openPair(this.server, host, port, udp));
+      try {
+        ({ port } = await openPair(this.server, host, port, udp));
+      } catch (error) {
+        // Not every way of binding says where it failed.
+        if (error instanceof Error && !('address' in error)) Object.assign(error, { address: host });
+        throw error;
+      }
     }
     for (const path of options.local ?? []) await this.server.listenUnix({ path });
   }

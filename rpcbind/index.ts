@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** rpcbind, RFC 1833: asking one, being registered in one, and being one. The only door of this folder. */
 
 export {

@@ -81,7 +81,8 @@ export class WarmStart implements Keeper {
     this.folder = folder;
     this.table = table;
     try {
-      mkdirSync(folder, { recursive: true });
+      // One level alone: Node's recursive mkdir never ends where a parent takes no folders (/proc).
+      if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) mkdirSync(folder);
     } catch (cause) {
       throw stateError(folder, cause);
     }

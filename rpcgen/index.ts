@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** The compiler of the RPC language (RFC 4506, RFC 5531 section 12). The only door of this folder. */
 
 export type * from './ast.js';

@@ -155,7 +155,8 @@ export class Dispatcher {
     );
     return {
       procedure,
-      isIdempotent: procedure.idempotent === true,
+      // Procedure 0 does nothing, however often (RFC 5531 section 12.1).
+      isIdempotent: procedure.idempotent === true || procedure.number === 0,
       handle:
         this.interceptors.length === 0
           ? (args, context) => served.handle(args, context)

@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+/// <reference types="node" preserve="true" />
 /** The RPC runtime of RFC 5531: calls, replies and how they travel. The only door of this folder. */
 
 export {
@@ -35,6 +37,7 @@ export {
   type Location,
   type Lookup,
   type LookupTarget,
+  type Route,
 } from './connect.js';
 export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
 export {

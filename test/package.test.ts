@@ -74,7 +74,7 @@ console.log(bytes.length, server.listeners.length, wrong.length, ${doors.map((_,
       process.execPath,
       [
         path.join(root, 'node_modules/typescript/bin/tsc'),
-        ...['--strict', '--target', 'es2023', '--module', 'nodenext', '--types', 'node', 'use.ts'],
+        ...['--strict', '--target', 'es2023', '--module', 'nodenext', 'use.ts'],
       ],
       { cwd: folder },
     );

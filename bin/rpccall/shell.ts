@@ -92,7 +92,9 @@ function split(text: string): [string, string | undefined] {
 }
 
 function historyFile(): string {
-  const state = process.env['XDG_STATE_HOME'] ?? path.join(homedir(), '.local', 'state');
+  // Empty means unset, and a relative one is to be ignored (XDG base directory specification).
+  const named = process.env['XDG_STATE_HOME'] ?? '';
+  const state = path.isAbsolute(named) ? named : path.join(homedir(), '.local', 'state');
   return path.join(state, 'rpccall', 'history');
 }
 

@@ -8,7 +8,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const RPCBINDS = {
   "Debian's rpcbind": 'rpcbind -w\n',
-  'our rpcbind': 'node $BIN/rpcbind-ts.js --no-state-dir >/run/log &\n',
+  'our rpcbind': 'node $BIN/rpcbind-ts.js --no-state-dir >/run/log &\nwait_for test -S /run/rpcbind.sock\n',
 };
 
 const GANESHA = `

@@ -15,6 +15,9 @@ ip -n other addr add 192.0.2.9/24 dev there
 ip -n other addr add 2001:db8::9/64 dev there nodad
 ip -n other link set there up
 ip -n other link set lo up
+# The kernel says a moment later that a link runs, and only then is it an interface to programs.
+wait_for sh -c 'ip link show here | grep -q "state UP"'
+wait_for sh -c 'ip -n other link show there | grep -q "state UP"'
 cat > /run/program.mjs <<'END'
 const { int, string } = await import(process.env.BIN + '/../xdr/index.js');
 export const where = { program: 0x20000055, version: 1, number: 1, name: 'WHERE', args: int, result: string() };

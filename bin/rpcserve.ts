@@ -3,6 +3,7 @@
 
 import { defaultRpcbindPort, type PublicationState, publish } from '../rpcbind/index.js';
 import { createServer, type RpcServer } from '../runtime/index.js';
+import { mockServices } from './rpccall/mock.js';
 import { builtIns, type Hosted, loadService, type ServiceSettings } from './support/builtin.js';
 import {
   CliError,
@@ -22,10 +23,14 @@ interface Options {
   readonly port?: number;
   readonly publish: boolean;
   readonly set: ServiceSettings;
+  readonly mock: readonly string[];
+  readonly answers: readonly string[];
 }
 
 const program = command('rpcserve', 'Runs services and publishes them in the rpcbind of this host.')
-  .argument('<service...>', 'names of built-in services, or paths of modules that export one')
+  .argument('[service...]', 'names of built-in services, or paths of modules that export one')
+  .option('--mock <interface>', 'serve a .x, or a name of rpccall interfaces, that nobody wrote', collect, [])
+  .option('--answers <file>', 'answers of the mock: JSON, or a module (one for each --mock)', collect, [])
   .option('--host <address>', 'listen here (may be repeated)', collect, [])
   .option('--udp-port <port>', 'listen on this UDP port; 0 for any', integer('PORT', 0, 65_535), 0)
   .option('--tcp-port <port>', 'listen on this TCP port; 0 for any', integer('PORT', 0, 65_535), 0)
@@ -48,6 +53,7 @@ ${Object.entries(builtIns)
 Examples:
   rpcserve printmsg
   rpcserve ./my-service.js
+  rpcserve --mock my.x --answers answers.json
   RPCBIND_PORT=1111 rpcserve --host 127.0.0.1 printmsg ./my-service.js`,
   );
 
@@ -55,7 +61,12 @@ program.action(async (names: string[], options: Options) => {
   const stopped = untilSignal();
   checkSettings(names, options.set);
   const hosted: Hosted[] = [];
+  if (names.length + options.mock.length === 0)
+    throw new UsageError('name a service, or an interface to mock with --mock (rpcserve --help lists them)');
+  if (options.answers.length > options.mock.length) throw new UsageError('--answers belongs to a --mock');
   for (const name of names) hosted.push(await loadService(name, options.set));
+  for (const [i, name] of options.mock.entries())
+    hosted.push({ services: await mockServices(name, options.answers[i], logCall) });
   const server = createServer({
     services: hosted.flatMap(({ services }) => services),
     onError: (error, { procedure }) => log(`${procedure.name} failed: ${describe(error)}`),
@@ -127,6 +138,14 @@ function describeState(state: PublicationState, port: number): string {
 
 function doors(server: RpcServer): string {
   return server.listeners.map(({ netid, address, port }) => `${netid} ${address}:${port}`).join(', ');
+}
+
+/** Most characters of the JSON of a mocked call that are shown. */
+const MAX_SHOWN = 200;
+
+function logCall(procedure: string, args: unknown, answer: unknown): void {
+  const text = (value: unknown): string => JSON.stringify(value).slice(0, MAX_SHOWN);
+  log(`mock ${procedure} ${text(args)} -> ${text(answer)}`);
 }
 
 function log(line: string): void {

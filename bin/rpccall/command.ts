@@ -60,9 +60,11 @@ export function buildRpccall(): Command {
   const program = command('rpccall', 'Calls any procedure of any program from its .x.').configureHelp({
     formatHelp: () => HELP,
   });
-  const sub = (form: string, description: string): Command =>
-    withFiles(program.command(form).description(description)).configureHelp({ formatHelp: () => HELP });
-  const call = withCall(sub('call [host] [interface] [proc] [json...]', 'calls a procedure'), true);
+  const sub = (form: string, description: string, isDefault = false): Command =>
+    withFiles(program.command(form, { isDefault }).description(description)).configureHelp({
+      formatHelp: () => HELP,
+    });
+  const call = withCall(sub('call [host] [interface] [proc] [json...]', 'calls a procedure', true), true);
   completeArguments(call, completeCall);
   completeArguments(program, completeCall);
   call.action(onCall);

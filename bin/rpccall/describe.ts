@@ -37,14 +37,13 @@ export function describeInterface(opened: Opened, name?: string): string {
     );
   }
   const found: string[] = [];
+  const needed: NamedType[] = [];
   for (const constant of model.constants)
     if (same(constant.name, name))
       found.push([...comment(constant.doc, ''), constantLine(constant)].join('\n'));
   for (const type of model.types)
-    if (same(type.name, name)) found.push(withUsed(model, typeText(type), [type]));
-  for (const type of model.types)
-    if (type.kind === 'enum' && type.members.some((member) => same(member.name, name)))
-      found.push(typeText(type).join('\n'));
+    if (same(type.name, name) || (type.kind === 'enum' && type.members.some((each) => same(each.name, name))))
+      needed.push(type);
   for (const program of model.programs) {
     if (same(program.name, name))
       found.push(listInterface({ ...opened, model: { ...model, programs: [program] } }));
@@ -53,25 +52,25 @@ export function describeInterface(opened: Opened, name?: string): string {
       if (same(version.name, name))
         found.push([where, ...version.procedures.flatMap((each) => procedureLines(each, ''))].join('\n'));
       for (const procedure of version.procedures)
-        if (same(procedure.name, name) || same(shortName(procedure.name), name))
-          found.push(withUsed(model, [where, ...procedureLines(procedure, '')], typesOf(procedure)));
+        if (same(procedure.name, name) || same(shortName(procedure.name), name)) {
+          found.push([where, ...procedureLines(procedure, '')].join('\n'));
+          needed.push(...typesOf(procedure));
+        }
     }
   }
+  found.push(...withParts(model, needed).map((type) => typeText(type).join('\n')));
   if (found.length === 0)
     throw new UsageError(
       `${opened.name} has nothing called ${name} (rpccall list ${opened.name} shows its procedures)`,
     );
-  return [...new Set(found)].join('\n\n');
+  return found.join('\n\n');
 }
 
-/** A text with the types it needs, each once, those of the types too. */
-function withUsed(model: Interface, text: readonly string[], from: readonly NamedType[]): string {
+/** Types with all that they are made of, in the order of the file. */
+function withParts(model: Interface, from: readonly NamedType[]): NamedType[] {
   const used = new Set<NamedType>(from);
   for (const type of used) for (const inner of partsOf(type)) used.add(inner);
-  const known = model.types.filter(
-    (type) => used.has(type) && !(from.includes(type) && text.join('\n').includes(typeText(type).join('\n'))),
-  );
-  return [text.join('\n'), ...known.map((type) => typeText(type).join('\n'))].join('\n\n');
+  return model.types.filter((type) => used.has(type));
 }
 
 type Type = Procedure['result'];
@@ -106,7 +105,7 @@ function constantLine({ name, value }: Interface['constants'][number]): string {
 }
 
 function procedureLines(procedure: Procedure, indent: string): string[] {
-  const plain = (type: Type): string => declaration(type, '').trim();
+  const plain = (type: Type): string => declaration(type, '').trim().replace(/ \*$/, '*');
   const args = procedure.args.map(({ type, name }) => declaration(type, name).trim()).join(', ');
   const head = `${plain(procedure.result)} ${procedure.name}(${args === '' ? 'void' : args}) = ${procedure.number.value};`;
   return [...comment(procedure.doc, indent), `${indent}${head}`];

@@ -262,7 +262,7 @@ class Dissector {
 function shifted(line: string, by: number, name: string): string {
   const [, at, rest = ''] = /^ *(\d+)( .*)$/.exec(line) ?? [];
   if (at === undefined) return line;
-  return `${String(Number(at) + by).padStart(6)}${rest.slice(0, 48)}${name}.${rest.slice(48)}`;
+  return `${String(Number(at) + by).padStart(6)}${rest.slice(0, 49)}${name}.${rest.slice(49)}`;
 }
 
 /** Most characters of one value. */

@@ -4,7 +4,15 @@
  */
 
 import { ReplyError, type RpcClient } from '../../runtime/index.js';
-import { fromJson, type Json, template, toJson, type WalkOptions, XdrError } from '../../xdr/index.js';
+import {
+  type Codec,
+  fromJson,
+  type Json,
+  template,
+  toJson,
+  type WalkOptions,
+  XdrError,
+} from '../../xdr/index.js';
 import { UsageError } from '../support/cli.js';
 import { type Choice, chooseProcedures, type Opened } from './interface.js';
 import { type ReachOptions, reach, type Tap } from './reach.js';
@@ -60,7 +68,19 @@ export class Session {
   private async callOne({ procedure }: Choice, args: ArgsText): Promise<Json> {
     const value = argsOf(procedure.args, args, procedure.name, this.walk);
     const client = await this.clientOf({ procedure });
-    return toJson(procedure.result, await this.wrongFields(client.call(procedure, value)), this.walk);
+    let spare = 0;
+    const lenient = {
+      ...procedure,
+      result: withSpare(procedure.result, (bytes) => {
+        spare = bytes;
+      }),
+    };
+    const result = await this.wrongFields(client.call(lenient, value));
+    if (spare > 0)
+      process.stderr.write(
+        `rpccall: ${procedure.name} answered ${spare} bytes more than its result has: is that the right version of the interface?\n`,
+      );
+    return toJson(procedure.result, result, this.walk);
   }
 
   /** A value that does not fit its type is found only when it is encoded. */
@@ -88,6 +108,22 @@ export class Session {
     for (const client of await Promise.allSettled(this.clients.values()))
       if (client.status === 'fulfilled') await client.value.close();
   }
+}
+
+/** A result with whatever stands behind it: old servers send more than they declare, and C's clients never look. */
+function withSpare(type: Codec<unknown>, onSpare: (bytes: number) => void): Codec<unknown> {
+  return {
+    ...type,
+    decode(reader) {
+      const value = type.decode(reader);
+      const { remaining } = reader;
+      if (remaining > 0 && remaining % 4 === 0) {
+        reader.fixedOpaque(remaining);
+        onSpare(remaining);
+      }
+      return value;
+    },
+  };
 }
 
 function isServed(error: unknown, version: number): boolean {

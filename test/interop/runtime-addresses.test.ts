@@ -34,7 +34,7 @@ const { broadcast, connectUdp, createClient } = await import(process.env.BIN + '
 const { where } = await import('/run/program.mjs');
 for (const host of process.argv.slice(2)) {
   if (host === 'everybody') {
-    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, totalMs: 500 }))
+    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, firstRoundMs: 50, totalMs: 1000 }))
       if (address !== '127.0.0.1') console.log('heard', address, result);
     continue;
   }

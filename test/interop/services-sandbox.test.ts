@@ -26,17 +26,19 @@ const run = (script: string, limitMs = 60_000) => sandbox(script, limitMs, { FOL
 
 describeWith(['sandbox', 'setpriv', 'prlimit'], 'exec in a sandbox', () => {
   it.each([
-    ['a fork bomb', 'b() { b | b & }; b; sleep 60'],
-    ['a fork bomb that ignores SIGTERM', "trap '' TERM; b() { b | b & }; b; sleep 60"],
+    ['a fork bomb', 'b() { b | b & }; b; sleep 60', 64],
+    ['a fork bomb that may have as many processes as there can be', 'b() { b | b & }; b; sleep 60', 100_000],
+    ['a fork bomb that ignores SIGTERM', "trap '' TERM; b() { b | b & }; b; sleep 60", 100_000],
     [
       'a fork bomb that leaves its session',
       'export F=/tmp/f; echo "setsid sh $F & setsid sh $F & sleep 60" > $F; sh $F; sleep 60',
+      64,
     ],
-  ])('ends %s within the limit and leaves nothing', async (_what, line) => {
+  ])('ends %s within the limit and leaves nothing', async (_what, line, maxProcesses) => {
     const quoted = JSON.stringify(line).replaceAll("'", `'\\''`);
     const { stdout, stderr } = await run(`mount -t tmpfs tmpfs /tmp; chmod 1777 /tmp
 export -n FOLDER; setpriv --reuid=65534 --regid=65534 --clear-groups prlimit --nproc=400:400 bash -c '${node(`
-const exec = services.createExec({ freeShell: true, maxTimeMs: 3000, log: () => undefined });
+const exec = services.createExec({ freeShell: true, maxTimeMs: 3000, maxProcesses: ${maxProcesses}, log: () => undefined });
 const server = createServer({ services: exec.services });
 const { port } = await server.listenTcp({ host: "127.0.0.1" });
 const rpc = client("127.0.0.1", port);

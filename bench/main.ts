@@ -3,6 +3,7 @@
 const benches: Readonly<Record<string, (words: readonly string[]) => Promise<void>>> = {
   codec: async () => (await import('./codec.js')).codecBench(),
   runtime: async (words) => (await import('./runtime.js')).runtimeBench(words),
+  rpcbind: async (words) => (await import('./rpcbind.js')).rpcbindBench(words),
   hostile: async (words) => (await import('./hostile.js')).hostileBench(words),
   soak: async (words) => (await import('./soak.js')).soakBench(words),
   fuzz: async (words) => (await import('./fuzz.js')).fuzzBench(words),

@@ -15,6 +15,8 @@ import { isLoopback } from './uaddr.js';
 export const MIN_LOOK_MS = 2_000;
 /** Of the daemon's time, at most one part in so many goes into looking. */
 const COST_SHARE = 50;
+/** Looks for the sake of new registrations that may be saved up: 100 ms of them, so that a service's few are all seen. */
+const MAX_CREDIT_MS = 100;
 /** How long a NULL call may take: 2 s. */
 const PING_MS = 2_000;
 /** Probes under way at a time. */
@@ -31,6 +33,9 @@ export class Liveness implements Watcher {
   private ports: ListeningPorts | undefined;
   private lookedAt = Number.NEGATIVE_INFINITY;
   private costMs = 0;
+  /** Time that may be spent on looking at new registrations, and when it was last counted. */
+  private creditMs = MAX_CREDIT_MS;
+  private creditAt = performance.now();
   private readonly probed = new Map<Entry, { at: number; isDead: boolean }>();
   private probes = 0;
 
@@ -59,8 +64,14 @@ export class Liveness implements Watcher {
       this.isProbedDead(entry);
       return;
     }
+    const now = performance.now();
+    this.creditMs = Math.min(MAX_CREDIT_MS, this.creditMs + (now - this.creditAt) / COST_SHARE);
+    this.creditAt = now;
     // A flood of registrations does not read the tables for each: the next look will see them.
-    if (performance.now() - this.lookedAt > this.costMs * COST_SHARE) this.look();
+    if (this.creditMs >= this.costMs) {
+      this.look();
+      this.creditMs -= this.costMs;
+    }
     if (this.listens(entry) === true) entry.wasAlive = true;
   }
 

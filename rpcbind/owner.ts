@@ -28,8 +28,20 @@ export function ownerOf(peer: Peer): string {
   if (peer.transport === 'loopback') return SUPERUSER;
   if (peer.transport === 'unix') return nameOf(peer.uid);
   if (!isLoopback(peer.address)) return UNKNOWN;
+  if (peer.transport === 'udp') return ownerOfSocket(peer);
+  // A connection has one peer and one owner for its whole life; the tables of TCP take milliseconds to read.
+  const known = connections.get(peer) ?? ownerOfSocket(peer);
+  if (known !== UNKNOWN) connections.set(peer, known);
+  return known;
+}
+
+/** Owners of TCP connections, as long as the connections live. */
+const connections = new WeakMap<Peer, string>();
+
+function ownerOfSocket(peer: Peer): string {
   if (peer.port < firstUnprivilegedPort()) return SUPERUSER;
-  return nameOf(uidOfCaller(peer.transport, peer.address, peer.port, peer.localPort));
+  const protocol = peer.transport === 'udp' ? 'udp' : 'tcp';
+  return nameOf(uidOfCaller(protocol, peer.address, peer.port, peer.localPort));
 }
 
 /** True where this system can tell callers apart at all. */

@@ -1,6 +1,6 @@
 /*
- * Load on the bench's program: a closed loop on one socket that keeps so many calls outstanding.
- * load udp|tcp PORT null|small OUTSTANDING SECONDS: prints calls a second, p50 and p99 in microseconds, lost calls.
+ * Load on the bench's program, or on rpcbind: a closed loop on one socket that keeps so many calls
+ * outstanding. load udp|tcp PORT null|small|getport|getaddr OUTSTANDING SECONDS [PROGRAM]: prints calls a second, p50 and p99 in microseconds, lost calls.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,8 +38,21 @@ static int compare(const void *a, const void *b) {
 
 static void put(uint32_t word) { call[call_bytes / 4] = htonl(word), call_bytes += 4; }
 
-static void prepare(int is_small) {
+/* Version 2 of rpcbind is asked for a port of UDP, version 4 for an address. */
+static void prepare_lookup(int is_address, uint32_t program) {
+  put(0), put(0), put(2), put(100000), put(is_address ? 4 : 2), put(3);
+  put(0), put(0), put(0), put(0);
+  put(program), put(2), put(is_address ? 3 : 17), put(is_address ? 0x75647000 : 0);
+  if (is_address) put(0), put(0);
+}
+
+static void prepare(const char *what, uint32_t program) {
   static const char name[24] = "a name of some length";
+  int is_small = !strcmp(what, "small");
+  if (!strncmp(what, "get", 3)) {
+    prepare_lookup(!strcmp(what, "getaddr"), program);
+    return;
+  }
   put(0), put(0), put(2), put(0x20004c44), put(1), put(is_small);
   put(0), put(0), put(0), put(0);
   if (!is_small) return;
@@ -61,12 +74,12 @@ static void took(const unsigned char *reply, double at) {
 }
 
 int main(int count, char **words) {
-  if (count != 6) return 2;
+  if (count != 6 && count != 7) return 2;
   int is_tcp = !strcmp(words[1], "tcp"), window = atoi(words[4]);
   if (window < 1 || window > BATCH) return 2;
   struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(atoi(words[2]))};
   inet_pton(AF_INET, "127.0.0.1", &server.sin_addr);
-  prepare(!strcmp(words[3], "small"));
+  prepare(words[3], count == 7 ? strtoul(words[6], NULL, 0) : 100000);
   int fd = socket(AF_INET, is_tcp ? SOCK_STREAM : SOCK_DGRAM, 0), one = 1;
   if (connect(fd, (struct sockaddr *)&server, sizeof server)) return perror("connect"), 1;
   if (is_tcp) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

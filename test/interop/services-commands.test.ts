@@ -3,8 +3,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { describeWith, haveProgram, sandbox } from '../support/sandbox.js';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeWith, sandbox } from '../support/sandbox.js';
 
 const SERVICES = `
 mkdir -p pub files
@@ -126,7 +126,7 @@ describeWith(['sandbox', 'rpcinfo'], 'every service by its own command', () => {
     expect(await outputWith('ours', daemon)).toBe(EXPECTED);
   }, 120_000);
 
-  describe.runIf(haveProgram('rpcbind'))('and where Debian’s is installed', () => {
+  describeWith(['rpcbind'], 'and where Debian’s is installed', () => {
     it('through that', async () => {
       expect(await outputWith('debian', 'rpcbind -w 2>/dev/null\nwait_for rpcinfo -p 127.0.0.1')).toBe(
         EXPECTED,

@@ -45,8 +45,8 @@ wait_for ip netns exec far node $BIN/rpcinfo-ts.js -p 127.0.0.1
 wait_for grep -q U= /run/answering
 . /run/answering
 ip netns exec far node $BIN/rpcinfo-ts.js --port 111 set 0x20000778 1 udp $U
-node $BIN/rpcinfo-ts.js -b 0x20000778 1 --timeout 1 --total-time 3 > /run/ours
 rpcinfo -b 536872824 1 | sort -u > /run/theirs
+node $BIN/rpcinfo-ts.js -b 0x20000778 1 --timeout 1 --total-time 3 > /run/ours
 cat /run/ours; echo ==; cat /run/theirs`,
           100_000,
         );

@@ -4,7 +4,16 @@
  * forwarding to those who know them.
  */
 
-import { AuthError, auth_stat, type CallContext, NoReply, type Peer } from '../runtime/index.js';
+import {
+  AuthError,
+  accept_stat,
+  auth_stat,
+  type CallContext,
+  MAX_DATAGRAM_BYTES,
+  NoReply,
+  type Peer,
+  StatusError,
+} from '../runtime/index.js';
 import type { Access } from './access.js';
 import { ownerOf } from './owner.js';
 import type { Reach } from './reach.js';
@@ -88,8 +97,13 @@ export class Binder {
     throw new AuthError(auth_stat.AUTH_TOOWEAK, 'only this host may register');
   }
 
-  /** Silence for a table that would go over a source's budget of bytes. */
+  /**
+   * Silence for a table that would go over a source's budget of bytes; SYSTEM_ERR for one that no
+   * datagram holds, so that the caller need not wait, and can ask over TCP.
+   */
   admitTable(peer: Peer, bytes: number): void {
+    if (peer.transport === 'udp' && bytes > MAX_DATAGRAM_BYTES)
+      throw new StatusError({ status: accept_stat.SYSTEM_ERR });
     if (!this.access.mayTakeTable(peer, bytes)) throw new NoReply();
   }
 

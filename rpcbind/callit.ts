@@ -16,6 +16,7 @@ import {
   type Procedure,
   ReplyError,
   type RpcClient,
+  RpcError,
   StatusError,
 } from '../runtime/index.js';
 import type { Codec } from '../xdr/index.js';
@@ -71,8 +72,8 @@ export class Relay implements Forwarder {
 
   /**
    * Rejects with StatusError PROG_UNAVAIL where the program is not registered, and with what the program
-   * itself refuses with; with AuthError AUTH_TOOWEAK where the procedure is not passed on; with
-   * TimeoutError after {@link FORWARD_TIMEOUT_MS}.
+   * itself refuses with; SYSTEM_ERR where it does not answer within {@link FORWARD_TIMEOUT_MS} or is not
+   * there; with AuthError AUTH_TOOWEAK where the procedure is not passed on.
    */
   async forward(
     version: BinderVersion,
@@ -88,7 +89,10 @@ export class Relay implements Forwarder {
       return forwarded;
     } catch (error) {
       this.binder.stats.forwarded(version, call, netid, isIndirect, false);
-      throw error instanceof ReplyError ? new StatusError(error.refusal) : error;
+      if (error instanceof ReplyError) throw new StatusError(error.refusal);
+      // It did not answer, or is not there: no fault of ours.
+      if (error instanceof RpcError) throw new StatusError({ status: accept_stat.SYSTEM_ERR }, error.message);
+      throw error;
     }
   }
 
@@ -113,7 +117,7 @@ export class Relay implements Forwarder {
     if (entry === undefined) throw new StatusError({ status: accept_stat.PROG_UNAVAIL });
     // To our own NULL there is but one answer.
     if (call.prog === RPCBPROG) return { entry, result: new Uint8Array(0) };
-    if (this.pending >= MAX_FORWARDED_CALLS) throw new Error(`${MAX_FORWARDED_CALLS} calls are under way`);
+    if (this.pending >= MAX_FORWARDED_CALLS) throw new StatusError({ status: accept_stat.SYSTEM_ERR });
     this.pending += 1;
     try {
       const client = await this.clientFor(entry);

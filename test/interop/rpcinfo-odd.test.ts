@@ -53,7 +53,9 @@ cat /run/ours; echo ==; cat /run/theirs`,
         expect(code, stderr).toBe(0);
         const [ours, theirs] = stdout.split('==\n');
         expect(ours).toMatch(/^10\.9\.8\.2\.\d+\.\d+\tunknown\n$/);
-        expect(ours).toBe(theirs);
+        // The service has no IPv6 address: that rpcinfo names one is a difference in docs/rpcinfo.md.
+        const found = theirs?.split('\n').filter((line) => !line.startsWith('fe80:'));
+        expect(ours?.split('\n')).toEqual(found);
       });
     },
   );

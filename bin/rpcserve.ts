@@ -31,7 +31,7 @@ const program = command('rpcserve', 'Runs services and publishes them in the rpc
   .argument('[service...]', 'names of built-in services, or paths of modules that export one')
   .option('--mock <interface>', 'serve a .x, or a name of rpccall interfaces, that nobody wrote', collect, [])
   .option('--answers <file>', 'answers of the mock: JSON, or a module (one for each --mock)', collect, [])
-  .option('--host <address>', 'listen here (may be repeated)', collect, [])
+  .option('--host <address>', 'listen here (may be repeated; default: 0.0.0.0)', collect, [])
   .option('--udp-port <port>', 'listen on this UDP port; 0 for any', integer('PORT', 0, 65_535), 0)
   .option('--tcp-port <port>', 'listen on this TCP port; 0 for any', integer('PORT', 0, 65_535), 0)
   .option('--set <key=value>', 'a setting of a service (may be repeated)', setting, {})
@@ -58,36 +58,45 @@ Examples:
   );
 
 program.action(async (names: string[], options: Options) => {
-  const stopped = untilSignal();
   checkSettings(names, options.set);
-  const hosted: Hosted[] = [];
   if (names.length + options.mock.length === 0)
     throw new UsageError('name a service, or an interface to mock with --mock (rpcserve --help lists them)');
   if (options.answers.length > options.mock.length) throw new UsageError('--answers belongs to a --mock');
-  for (const name of names) hosted.push(await loadService(name, options.set));
-  for (const [i, name] of options.mock.entries())
-    hosted.push({ services: await mockServices(name, options.answers[i], logCall) });
+  const port = options.publish ? (options.port ?? defaultRpcbindPort()) : undefined;
+  const hosted: Hosted[] = [];
   const server = createServer({
-    services: hosted.flatMap(({ services }) => services),
     onError: (error, { procedure }) => log(`${procedure.name} failed: ${describe(error)}`),
   });
-  await open(server, options);
-  await refuseOpenDoors(server, hosted);
+  try {
+    for (const name of names) hosted.push(await loadService(name, options.set));
+    for (const [i, name] of options.mock.entries())
+      hosted.push({ services: await mockServices(name, options.answers[i], logCall) });
+    for (const service of hosted.flatMap(({ services }) => services)) server.add(service);
+    await open(server, options);
+    refuseOpenDoors(server, hosted);
+    await serve(server, port);
+  } finally {
+    await server.close();
+    for (const { close } of hosted) await close?.();
+  }
+});
+
+/** Publishes and serves until a signal, then withdraws. */
+async function serve(server: RpcServer, port: number | undefined): Promise<void> {
+  const stopped = untilSignal();
   for (const { name, program: number, version } of server.services)
     log(`serving ${name} (${number}) version ${version} on ${doors(server)}`);
-  const port = options.port ?? defaultRpcbindPort();
-  const publication = options.publish
-    ? await publish(server, {
-        port,
-        onState: (state) => log(describeState(state, port)),
-      })
-    : undefined;
+  let isStopping = false;
+  const onState = (state: PublicationState): void => {
+    // On the way out it is of no interest that rpcbind went first.
+    if (!isStopping && port !== undefined) log(describeState(state, port));
+  };
+  const publication = port === undefined ? undefined : await publish(server, { port, onState });
   const signal = await stopped;
+  isStopping = true;
   log(`${signal}: withdrawing and draining`);
   await publication?.withdraw();
-  await server.close();
-  for (const { close } of hosted) await close?.();
-});
+}
 
 async function open(server: RpcServer, options: Options): Promise<void> {
   const hosts = options.host.length === 0 ? ['0.0.0.0'] : options.host;
@@ -113,13 +122,10 @@ function checkSettings(names: readonly string[], settings: ServiceSettings): voi
 }
 
 /** Some services must not be reached from everywhere; then nothing is served at all. */
-async function refuseOpenDoors(server: RpcServer, hosted: readonly Hosted[]): Promise<void> {
+function refuseOpenDoors(server: RpcServer, hosted: readonly Hosted[]): void {
   for (const { refuses } of hosted) {
     const why = refuses?.(server.listeners);
-    if (why === undefined) continue;
-    await server.close();
-    for (const { close } of hosted) await close?.();
-    throw new CliError(why);
+    if (why !== undefined) throw new CliError(why);
   }
 }
 

@@ -22,7 +22,7 @@ import { programNames } from './support/programs.js';
 const SPARE_PORT = 1111;
 
 const program = command(
-  'npm start --',
+  'npm start',
   'Starts rpcbind and the printmsg service, and shows them at work.',
 ).option('--host <address>', 'listen here; 0.0.0.0 to be reached from other hosts', '127.0.0.1');
 
@@ -50,26 +50,38 @@ Ctrl-C ends it.
 
 async function startRpcbind(host: string): Promise<Rpcbind> {
   const wanted = defaultRpcbindPort();
+  let reason: string;
   try {
     const rpcbind = await createRpcbind({ host: [host], port: wanted });
     say(`rpcbind-ts serves on ${host} port ${wanted}.`);
     return rpcbind;
   } catch (error) {
+    reason = why(error, host, wanted);
     if (wanted !== 111)
-      throw new CliError(`cannot serve on ${host} port ${wanted}: ${describe(error)}`, { cause: error });
+      throw new CliError(`${reason}: choose another with RPCBIND_PORT=...`, { cause: error });
   }
   try {
     const rpcbind = await createRpcbind({ host: [host], port: SPARE_PORT });
     say(
-      `Port 111 may not be bound here, so rpcbind-ts serves on ${host} port ${SPARE_PORT}; tools find it with RPCBIND_PORT=${SPARE_PORT}.`,
+      `${reason}, so rpcbind-ts serves on port ${SPARE_PORT}; tools find it with RPCBIND_PORT=${SPARE_PORT}.`,
     );
     return rpcbind;
   } catch (error) {
     throw new CliError(
-      `neither port 111 nor ${SPARE_PORT} may be bound (${describe(error)}): choose one with RPCBIND_PORT=...`,
-      { cause: error },
+      `${reason}, and ${why(error, host, SPARE_PORT)}: choose another with RPCBIND_PORT=...`,
+      {
+        cause: error,
+      },
     );
   }
+}
+
+/** Why a port cannot be had. A portmapper that is there already is worth knowing of. */
+function why(error: unknown, host: string, port: number): string {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return `something serves on ${host} port ${port} already (another rpcbind?)`;
+  if (code === 'EACCES') return `this user may not bind ${host} port ${port}`;
+  return `${host} port ${port} cannot be had (${describe(error)})`;
 }
 
 /** The table, and one call: lookup, XDR, reply. */

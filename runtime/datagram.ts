@@ -41,6 +41,7 @@ export async function resolveHost(
   host: string,
   family: 4 | 6 | undefined,
 ): Promise<{ readonly address: string; readonly family: 4 | 6 }> {
+  if (host === '') throw new TransportError('RPC_CONNECT', 'no such host: the name is empty', 'no');
   const literal = isIP(host);
   if (literal !== 0 && (family === undefined || family === literal))
     return { address: host, family: literal as 4 | 6 };

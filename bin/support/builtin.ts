@@ -159,22 +159,24 @@ async function fromModule(name: string, settings: ServiceSettings): Promise<Host
   } catch (cause) {
     throw new CliError(`no such file: ${name}`, { cause });
   }
-  let loaded: { readonly default?: unknown };
+  let given: unknown;
   try {
-    loaded = (await import(pathToFileURL(file).href)) as { readonly default?: unknown };
+    const loaded = (await import(pathToFileURL(file).href)) as { readonly default?: unknown };
+    given =
+      typeof loaded.default === 'function'
+        ? await (loaded.default as (of: ServiceSettings) => unknown)(settings)
+        : loaded.default;
   } catch (cause) {
-    throw new CliError(`${name} could not be loaded: ${describe(cause)}`, { cause });
+    // What a module throws is its own; the path of this file in it helps nobody.
+    throw new CliError(`${name} could not be loaded: ${describe(cause ?? 'it threw nothing')}`, { cause });
   }
-  const given: unknown =
-    typeof loaded.default === 'function'
-      ? await (loaded.default as (of: ServiceSettings) => unknown)(settings)
-      : loaded.default;
   const hosted = isHosted(given)
     ? given
     : { services: Array.isArray(given) ? (given as unknown[]) : [given] };
-  if (hosted.services.length === 0 || !hosted.services.every(isService))
+  const fault = hosted.services.length === 0 ? 'it exports none' : hosted.services.map(faultOf).find(Boolean);
+  if (fault !== undefined)
     throw new CliError(
-      `${name} must export by default a service, a list of services, or a function that returns one (what createXyzV1 of its .gen file returns)`,
+      `${name} must export by default a service, a list of services, or a function that returns one (what createXyzV1 of its .gen file returns): ${fault}`,
     );
   return hosted as Hosted;
 }
@@ -183,15 +185,28 @@ function isHosted(value: unknown): value is Hosted {
   return typeof value === 'object' && value !== null && 'services' in value && Array.isArray(value.services);
 }
 
-function isService(value: unknown): value is Service {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'program' in value &&
-    typeof value.program === 'number' &&
-    'version' in value &&
-    typeof value.version === 'number' &&
-    'procedures' in value &&
-    Array.isArray(value.procedures)
-  );
+/** What keeps a value from being a service, or undefined. */
+function faultOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return `${String(value)} is no service`;
+  const { name, program, version, procedures } = value as Partial<Record<keyof Service, unknown>>;
+  if (typeof name !== 'string') return 'its name is no text';
+  if (!isUint32(program)) return `its program ${String(program)} is no number from 0 to 4294967295`;
+  if (!isUint32(version)) return `its version ${String(version)} is no number from 0 to 4294967295`;
+  if (!Array.isArray(procedures)) return 'its procedures are no list';
+  const at = procedures.findIndex((one) => !isServed(one));
+  return at < 0
+    ? undefined
+    : `procedures[${at}] lacks a handle function, or a procedure with number, args and result`;
+}
+
+function isServed(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { handle, procedure } = value as Partial<Record<keyof ServedProcedure, unknown>>;
+  if (typeof handle !== 'function' || typeof procedure !== 'object' || procedure === null) return false;
+  const { number, args, result } = procedure as Partial<Record<keyof Procedure, unknown>>;
+  return isUint32(number) && typeof args === 'object' && typeof result === 'object';
+}
+
+function isUint32(value: unknown): boolean {
+  return typeof value === 'number' && value >>> 0 === value;
 }

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { completionScript, completions, SHELLS } from './completion.js';
+import { printable } from './terminal.js';
 
 /** A job that failed, told to the person at the terminal: what, on what, and what to do next. */
 export class CliError extends Error {
@@ -33,6 +34,7 @@ export function command(name: string, description: string): Command {
 
 /** Runs a command to its end. Sets the exit code: 0, 1 for a failed job, 2 for a wrong command line. */
 export async function run(program: Command, argv: readonly string[] = process.argv): Promise<void> {
+  guardOutput(program.name());
   try {
     if (complete(program, argv.slice(2))) return;
     await program.parseAsync([...argv]);
@@ -48,6 +50,23 @@ export async function run(program: Command, argv: readonly string[] = process.ar
     process.exitCode = error instanceof UsageError ? 2 : 1;
   }
 }
+
+/**
+ * What happens when nobody reads our output any more (`| head -1`) or the disk is full: a command
+ * ends, quietly or with one line; a server, which has work beyond what it prints, goes on.
+ */
+export function guardOutput(name: string): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (isServing) return;
+      if (error.code === 'EPIPE') process.exit(0);
+      if (stream === process.stdout)
+        process.stderr.write(`${name}: cannot write the output: ${describe(error)}\n`);
+      process.exit(1);
+    });
+}
+
+let isServing = false;
 
 /** Whether the command was asked about completion, as any command may be: `--completion SHELL`, and what its script asks. */
 function complete(program: Command, [verb, ...words]: readonly string[]): boolean {
@@ -66,10 +85,10 @@ function complete(program: Command, [verb, ...words]: readonly string[]): boolea
   return true;
 }
 
-/** An error as one line. */
+/** An error as one line, whatever stands in it: the name of a host may be anything. */
 export function describe(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replaceAll(/\s*\n\s*/g, '; ');
+  return printable(text.trim().replaceAll(/\s*\n\s*/g, '; '));
 }
 
 /** For commander: a whole number within bounds. */
@@ -107,6 +126,7 @@ export function timeOptions(): Option[] {
 
 /** Resolves at the first SIGINT or SIGTERM. A second one ends the process at once. */
 export function untilSignal(): Promise<NodeJS.Signals> {
+  isServing = true;
   return new Promise((resolve) => {
     const onSignal = (signal: NodeJS.Signals): void => {
       process.once(signal, () => process.exit(1));

@@ -26,7 +26,9 @@ describe('npm start', () => {
     try {
       const second = await runCommand('start', [], env);
       expect(second.stderr).toMatch(
-        new RegExp(`^npm start --: cannot serve on 127\\.0\\.0\\.1 port ${port}: .*\n$`),
+        new RegExp(
+          `^npm start: something serves on 127\\.0\\.0\\.1 port ${port} already .*RPCBIND_PORT.*\n$`,
+        ),
       );
       expect(second.code).toBe(1);
     } finally {

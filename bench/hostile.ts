@@ -19,6 +19,7 @@ const echo = { ...base, number: 1, name: 'ECHO', args: int, result: int };
 const blob = { ...base, number: 2, name: 'BLOB', args: int, result: opaque() };
 const BLOB_BYTES = 100_000;
 const BLOBS_ASKED = 200;
+const STRETCHES = 9;
 
 /** How many of each. */
 export interface Crowd {
@@ -46,14 +47,14 @@ export async function hostile(crowd: Crowd, seconds: number, entry: string): Pro
   const { port } = await server.listenTcp({ host: HOST, maxConnections: total + 16 });
   const client = createClient(connectTcp({ host: HOST, port }));
   await measure(client, 0.5);
-  const alone = await measure(client, seconds);
+  const alone = await measureMany(client, seconds);
   const memoryBefore = await memory();
   const descriptorsBefore = descriptors();
   const child = fork(entry, ['crowd', String(port), JSON.stringify(crowd)], { execArgv: [] });
   try {
     await until(() => server.stats().connections === total + 1);
     await measure(client, 0.5);
-    const crowded = await measure(client, seconds);
+    const crowded = await measureMany(client, seconds);
     const { connections } = server.stats();
     const memoryDuring = await memory();
     await stop(child);
@@ -84,6 +85,13 @@ function serverOf(): RpcServer {
       },
     ],
   });
+}
+
+/** The median of the 99th percentiles of several stretches: other work on the machine spoils some of them. */
+async function measureMany(client: ReturnType<typeof createClient>, seconds: number): Promise<number> {
+  const found: number[] = [];
+  for (let i = 0; i < STRETCHES; i++) found.push(await measure(client, seconds / STRETCHES));
+  return found.sort((a, b) => a - b)[Math.floor(STRETCHES / 2)] as number;
 }
 
 /** The 99th percentile of a client that has eight calls under way. */
@@ -181,7 +189,7 @@ function stop(child: ChildProcess): Promise<void> {
 /** 5000 idle, 500 slow, 100 that never read, unless told otherwise; exit code 1 where a bound is not kept. */
 export async function hostileBench(words: readonly string[]): Promise<void> {
   const [idle = 5_000, slow = 500, mute = 100] = words.map(Number);
-  const result = await hostile({ idle, slow, mute }, 5, fileURLToPath(import.meta.url));
+  const result = await hostile({ idle, slow, mute }, 9, fileURLToPath(import.meta.url));
   const ratio = result.crowdedP99Ms / result.aloneP99Ms;
   const back = result.memoryAfter / result.memoryBefore;
   console.log(JSON.stringify(result));

@@ -5,7 +5,7 @@
  */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -59,7 +59,14 @@ async function buildPeers(folder: string): Promise<boolean> {
   }
 }
 
+/** Milliseconds of processor that a process has used, in steps of 10. Less noisy on a shared machine than calls a second. */
+function processorMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
 interface Running {
+  readonly pid: number;
   readonly udp: string;
   readonly tcp: string;
   stop(): Promise<void>;
@@ -73,11 +80,17 @@ async function start(command: string, words: readonly string[]): Promise<Running
   });
   const [udp = '', tcp = ''] = line.trim().split(' ');
   return {
+    pid: child.pid ?? 0,
     udp,
     tcp,
     stop: () =>
       new Promise((resolve) => {
         child.removeAllListeners('exit');
+        if (child.exitCode !== null || child.signalCode !== null) {
+          console.log(`${command} ${words.join(' ')} ended by itself: ${child.exitCode ?? child.signalCode}`);
+          resolve();
+          return;
+        }
         child.once('exit', () => resolve());
         child.kill('SIGKILL');
       }),
@@ -111,9 +124,12 @@ async function measureServers(folder: string, results: Results): Promise<void> {
           if (server[way] === '0' || (name.startsWith('bare') && what === 'small')) continue;
           if (way === 'tcp' && (name === 'plain' || name === 'cached')) continue;
           const load = [way, server[way], what, OUTSTANDING];
-          await numbers(path.join(folder, 'load'), [...load, '0.2']);
+          await numbers(path.join(folder, 'load'), [...load, '0.5']);
+          const before = processorMs(server.pid);
           const [rate = 0] = await numbers(path.join(folder, 'load'), [...load, SECONDS]);
           results.add(`server ${name} ${way} ${what}`, rate);
+          const usedMs = processorMs(server.pid) - before;
+          results.add(`processor ${name} ${way} ${what}`, (usedMs * 1_000) / (rate * Number(SECONDS)));
         }
     } finally {
       await server.stop();
@@ -236,4 +252,13 @@ export async function runtimeBench(words: readonly string[]): Promise<void> {
       `${`latency ${way.toUpperCase()}, one at a time, to bare Node`.padEnd(50)}${ratio.toFixed(2).padStart(7)}x  ${a.toFixed(1)} to ${b.toFixed(1)} us  at most ${MOST_LATENCY}: ${verdict}`,
     );
   }
+  for (const way of ['udp', 'tcp'])
+    for (const what of ['null', 'small'])
+      for (const name of ['c', 'native', 'cached', 'plain', 'bare', 'bareNative']) {
+        const each = results.median(`processor ${name} ${way} ${what}`);
+        if (each !== undefined)
+          console.log(
+            `${`processor a call, ${way} ${what}, ${name}`.padEnd(50)}${each.toFixed(2).padStart(7)} us`,
+          );
+      }
 }

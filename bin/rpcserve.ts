@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** rpcserve: runs services, built in or of the user's own, and publishes them in rpcbind. */
 
-import { defaultRpcbindPort, publish } from '../rpcbind/index.js';
+import { defaultRpcbindPort, type PublicationState, publish } from '../rpcbind/index.js';
 import { createServer, type RpcServer } from '../runtime/index.js';
+import { mockServices } from './rpccall/mock.js';
 import { builtIns, type Hosted, loadService, type ServiceSettings } from './support/builtin.js';
 import {
   CliError,
@@ -22,10 +23,14 @@ interface Options {
   readonly port?: number;
   readonly publish: boolean;
   readonly set: ServiceSettings;
+  readonly mock: readonly string[];
+  readonly answers: readonly string[];
 }
 
 const program = command('rpcserve', 'Runs services and publishes them in the rpcbind of this host.')
-  .argument('<service...>', 'names of built-in services, or paths of modules that export one')
+  .argument('[service...]', 'names of built-in services, or paths of modules that export one')
+  .option('--mock <interface>', 'serve a .x, or a name of rpccall interfaces, that nobody wrote', collect, [])
+  .option('--answers <file>', 'answers of the mock: JSON, or a module (one for each --mock)', collect, [])
   .option('--host <address>', 'listen here (may be repeated)', collect, [])
   .option('--udp-port <port>', 'listen on this UDP port; 0 for any', integer('PORT', 0, 65_535), 0)
   .option('--tcp-port <port>', 'listen on this TCP port; 0 for any', integer('PORT', 0, 65_535), 0)
@@ -37,36 +42,44 @@ const program = command('rpcserve', 'Runs services and publishes them in the rpc
     `
 Services:
 ${Object.entries(builtIns)
-  .map(([name, { summary }]) => `  ${name.padEnd(12)} ${summary}`)
+  .map(([name, { summary, settings }]) =>
+    [
+      `  ${name.padEnd(12)} ${summary}`,
+      ...Object.entries(settings).map(([key, what]) => `    --set ${key}=...  ${what}`),
+    ].join('\n'),
+  )
   .join('\n')}
 
 Examples:
   rpcserve printmsg
   rpcserve ./my-service.js
+  rpcserve --mock my.x --answers answers.json
   RPCBIND_PORT=1111 rpcserve --host 127.0.0.1 printmsg ./my-service.js`,
   );
 
 program.action(async (names: string[], options: Options) => {
   const stopped = untilSignal();
+  checkSettings(names, options.set);
   const hosted: Hosted[] = [];
+  if (names.length + options.mock.length === 0)
+    throw new UsageError('name a service, or an interface to mock with --mock (rpcserve --help lists them)');
+  if (options.answers.length > options.mock.length) throw new UsageError('--answers belongs to a --mock');
   for (const name of names) hosted.push(await loadService(name, options.set));
+  for (const [i, name] of options.mock.entries())
+    hosted.push({ services: await mockServices(name, options.answers[i], logCall) });
   const server = createServer({
     services: hosted.flatMap(({ services }) => services),
     onError: (error, { procedure }) => log(`${procedure.name} failed: ${describe(error)}`),
   });
   await open(server, options);
+  await refuseOpenDoors(server, hosted);
   for (const { name, program: number, version } of server.services)
     log(`serving ${name} (${number}) version ${version} on ${doors(server)}`);
   const port = options.port ?? defaultRpcbindPort();
   const publication = options.publish
     ? await publish(server, {
         port,
-        onState: (state) =>
-          log(
-            state === 'published'
-              ? `published in rpcbind on port ${port}`
-              : `no rpcbind answers on port ${port}: serving all the same, and registering once one does`,
-          ),
+        onState: (state) => log(describeState(state, port)),
       })
     : undefined;
   const signal = await stopped;
@@ -88,8 +101,51 @@ async function open(server: RpcServer, options: Options): Promise<void> {
   }
 }
 
+/** A key that no service has is a slip; a module of the user's may have any. */
+function checkSettings(names: readonly string[], settings: ServiceSettings): void {
+  if (!names.every((name) => Object.hasOwn(builtIns, name))) return;
+  const known = names.flatMap((name) => Object.keys(builtIns[name]?.settings ?? {}));
+  for (const key of Object.keys(settings))
+    if (!known.includes(key))
+      throw new UsageError(
+        `no setting is called ${key} (there ${known.length === 0 ? 'are none' : `are: ${known.join(', ')}`})`,
+      );
+}
+
+/** Some services must not be reached from everywhere; then nothing is served at all. */
+async function refuseOpenDoors(server: RpcServer, hosted: readonly Hosted[]): Promise<void> {
+  for (const { refuses } of hosted) {
+    const why = refuses?.(server.listeners);
+    if (why === undefined) continue;
+    await server.close();
+    for (const { close } of hosted) await close?.();
+    throw new CliError(why);
+  }
+}
+
+function describeState(state: PublicationState, port: number): string {
+  switch (state) {
+    case 'published':
+      return `published in rpcbind on port ${port}`;
+    case 'waiting':
+      return `no rpcbind answers on port ${port}: serving all the same, and registering once one does`;
+    case 'refused':
+      return `another owner holds a registration in rpcbind on port ${port}: serving all the same (rpcinfo-ts -p shows whose)`;
+    case 'withdrawn':
+      return `withdrawn from rpcbind on port ${port}`;
+  }
+}
+
 function doors(server: RpcServer): string {
   return server.listeners.map(({ netid, address, port }) => `${netid} ${address}:${port}`).join(', ');
+}
+
+/** Most characters of the JSON of a mocked call that are shown. */
+const MAX_SHOWN = 200;
+
+function logCall(procedure: string, args: unknown, answer: unknown): void {
+  const text = (value: unknown): string => JSON.stringify(value).slice(0, MAX_SHOWN);
+  log(`mock ${procedure} ${text(args)} -> ${text(answer)}`);
 }
 
 function log(line: string): void {

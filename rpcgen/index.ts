@@ -26,4 +26,4 @@ export {
 export { compileFiles, type FileOptions, outputPath } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
 export type { Interface } from './model.js';
-export { print } from './print.js';
+export { declaration, print } from './print.js';

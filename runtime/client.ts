@@ -227,7 +227,9 @@ export class RpcClient implements Caller {
     if (!this.isClosed) {
       this.isClosed = true;
       this.keepAlive?.close();
-      this.failAll(new TransportError('RPC_CLOSED', 'the client was closed', 'unknown'));
+      const error = new TransportError('RPC_CLOSED', 'the client was closed', 'unknown');
+      if (this.pending.size > 0) this.transport.reset?.(error);
+      this.failAll(error);
     }
     await this.transport.close();
   }

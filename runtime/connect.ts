@@ -13,29 +13,45 @@ import { connectTcp, connectUnix } from './stream.js';
 import type { ClientTransport } from './transport.js';
 
 /** What is to be found. */
-export interface LookupTarget {
+export interface LookupTarget<Way extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> {
   readonly host: string;
   readonly program: number;
   readonly version: number;
-  readonly transport: 'udp' | 'tcp' | 'local';
+  readonly transport: Way;
 }
 
 /** Where a service is. */
 export type Location = { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** Finds a service: undefined where it is not registered. Rejects where nobody can be asked. */
-export type Lookup = (target: LookupTarget) => Promise<Location | undefined>;
+/**
+ * Finds a service, as `lookup` of rpcbind does: undefined where it is not registered, or a rejection
+ * that says so.
+ */
+export type Lookup<Way extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> = (
+  target: LookupTarget<Way>,
+) => Promise<Location | undefined>;
+
+/** How to get there, and who knows where it is. */
+export type Route =
+  | {
+      /** 'auto' takes TCP where it is registered, else UDP. Default 'auto'. */
+      readonly transport?: 'udp' | 'tcp' | 'auto';
+      readonly lookup: Lookup;
+    }
+  | {
+      /** A unix socket. */
+      readonly transport: 'local';
+      readonly lookup: Lookup<'local'>;
+    };
 
 /** See {@link connect}. */
-export interface ConnectOptions extends ClientOptions {
-  readonly host: string;
-  readonly program: number;
-  /** The versions the caller can speak; the highest that is served is taken. */
-  readonly versions: readonly number[];
-  /** 'auto' takes TCP where it is registered, else UDP. 'local' is a unix socket. Default 'auto'. */
-  readonly transport?: 'udp' | 'tcp' | 'auto' | 'local';
-  readonly lookup: Lookup;
-}
+export type ConnectOptions = Route &
+  ClientOptions & {
+    readonly host: string;
+    readonly program: number;
+    /** The versions the caller can speak; the highest that is served is taken. */
+    readonly versions: readonly number[];
+  };
 
 /** A client that knows where its program is. Made by {@link connect}. */
 export class ConnectedClient implements Caller {
@@ -148,12 +164,28 @@ async function mismatch(
 }
 
 async function locate(options: ConnectOptions, version: number): Promise<Found | undefined> {
-  const { host, program, lookup, transport = 'auto' } = options;
-  for (const kind of transport === 'auto' ? (['tcp', 'udp'] as const) : [transport]) {
-    const place = await lookup({ host, program, version, transport: kind });
-    if (place !== undefined) return { kind, place };
+  const { host, program } = options;
+  const of = { host, program, version };
+  if (options.transport === 'local') {
+    const place = await options.lookup({ ...of, transport: 'local' });
+    return place === undefined ? undefined : { kind: 'local', place };
   }
-  return undefined;
+  const { lookup, transport = 'auto' } = options;
+  const found = async (kind: 'udp' | 'tcp'): Promise<Found | undefined> => {
+    const place = await lookup({ ...of, transport: kind });
+    return place === undefined ? undefined : { kind, place };
+  };
+  if (transport !== 'auto') return found(transport);
+  let reason: unknown;
+  const byTcp = await found('tcp').catch((error: unknown) => {
+    reason = error;
+    return undefined;
+  });
+  if (byTcp !== undefined) return byTcp;
+  // Where neither is there, what was said of the first way says it as well.
+  return found('udp').catch((error: unknown) => {
+    throw reason ?? error;
+  });
 }
 
 interface Found {

@@ -141,11 +141,19 @@ class UdpClient implements ClientTransport {
     this.events = events;
     const { socket } = this.owner;
     socket.on('message', (bytes) => this.onMessage(bytes));
-    socket.on('error', (error) => this.lose((error as NodeJS.ErrnoException).code === 'ECONNREFUSED', error));
+    socket.on('error', (error) => this.onError(error));
   }
 
   send(message: Uint8Array): void {
-    if (!this.isClosed) this.owner.socket.send(Buffer.from(message));
+    if (!this.isClosed) this.owner.socket.send(Buffer.from(message), this.onSent);
+  }
+
+  private readonly onSent = (error: Error | null): void => {
+    if (error !== null && !this.isClosed) this.onError(error);
+  };
+
+  private onError(error: NodeJS.ErrnoException): void {
+    this.lose(error.code === 'ECONNREFUSED', error);
   }
 
   async close(): Promise<void> {

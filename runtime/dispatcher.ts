@@ -88,6 +88,9 @@ export class Dispatcher {
   /** Calls waited for, in the order of their deadlines, which is the order they came. */
   private readonly waiting = new Set<Context>();
   private timer: NodeJS.Timeout | undefined;
+  /** When the last call of this turn of the loop ended: the next one of a batch begins then, which saves a look at the clock. */
+  private clock = 0;
+  private isSameTurn = false;
   private readonly idleWaiters: (() => void)[] = [];
 
   constructor(options: DispatcherOptions = {}) {
@@ -155,7 +158,8 @@ export class Dispatcher {
     );
     return {
       procedure,
-      isIdempotent: procedure.idempotent === true,
+      // Procedure 0 does nothing, however often (RFC 5531 section 12.1).
+      isIdempotent: procedure.idempotent === true || procedure.number === 0,
       handle:
         this.interceptors.length === 0
           ? (args, context) => served.handle(args, context)
@@ -248,7 +252,7 @@ export class Dispatcher {
       else this.refuse(origin, xid, { status: accept_stat.PROC_UNAVAIL });
       return;
     }
-    const now = performance.now();
+    const now = this.isSameTurn ? this.clock : this.beginTurn();
     let duplicate = NO_ENTRY;
     const { source } = origin;
     if (source !== undefined) {
@@ -263,6 +267,17 @@ export class Dispatcher {
     const deadline = now + this.callTimeoutMs;
     this.run(door, new Context(origin, credentials, procedure, xid, now, deadline, counters, duplicate));
   }
+
+  private beginTurn(): number {
+    this.isSameTurn = true;
+    queueMicrotask(this.endTurn);
+    this.clock = performance.now();
+    return this.clock;
+  }
+
+  private readonly endTurn = (): void => {
+    this.isSameTurn = false;
+  };
 
   /** The entry of a call that has not come before; negative where it has, and was answered as it should. */
   private first(
@@ -412,6 +427,7 @@ export class Dispatcher {
   private answer(context: Context, reply: Uint8Array | undefined, outcome: Outcome, error: unknown): void {
     context.settle();
     const now = performance.now();
+    this.clock = now;
     const durationMs = now - context.startedAt;
     context.counters?.end(outcome, durationMs);
     if (context.duplicate >= 0) this.cache?.finish(context.duplicate, reply, now);

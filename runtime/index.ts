@@ -37,6 +37,7 @@ export {
   type Location,
   type Lookup,
   type LookupTarget,
+  type Route,
 } from './connect.js';
 export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
 export {

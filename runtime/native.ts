@@ -31,7 +31,7 @@ export const MAX_BATCH = 64;
 /** Room for one datagram received: the largest there can be. */
 const SLOT_BYTES = 65_536;
 /** Room for the datagrams of one sending batch together. */
-const SEND_BYTES = 4 * SLOT_BYTES;
+const SEND_BYTES = 2 * SLOT_BYTES;
 /** Datagrams that travel as one have no more bytes together than one could have. */
 const MAX_JOINED_BYTES = 61_440;
 /** The most bytes of a datagram that is sent as a segment of a larger one: what passes every link. */
@@ -244,6 +244,9 @@ export class Inbox {
   }
 }
 
+/** EIO, EINVAL, EMSGSIZE and EOPNOTSUPP: what a system says that does not cut datagrams up. */
+const CANNOT_CUT: readonly number[] = [5, 22, 90, 95];
+
 /** Datagrams to be sent together. */
 export class Outbox {
   private readonly owner: Native;
@@ -360,7 +363,8 @@ export class Outbox {
       }
       const errno = this.owner.errno();
       if (errno === EAGAIN) break;
-      if ((this.sizes[sent * 4 + 2] as number) > (this.segment[sent] as number)) {
+      const isCutUp = (this.sizes[sent * 4 + 2] as number) > (this.segment[sent] as number);
+      if (isCutUp && CANNOT_CUT.includes(errno)) {
         // This system, or the device on the way, does not cut datagrams up: nor will it the next.
         this.hasSegments = false;
         this.hold(sent);

@@ -51,10 +51,7 @@ export interface CallContext {
   readonly localAddress: string;
   /** When the server gives up on this call and answers SYSTEM_ERR, in milliseconds as `performance.now()` counts. */
   readonly deadline: number;
-  /**
-   * Fires when nobody is likely to read the answer: the caller closed the connection or its half of it, the
-   * deadline is past, the server closes. What is answered all the same is sent where that can be done.
-   */
+  /** Fires when the answer can no longer be delivered: the connection is gone, the deadline is past, the server closes. */
   readonly signal: AbortSignal;
 }
 

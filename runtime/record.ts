@@ -51,7 +51,8 @@ export class RecordParser {
   private fragments = 0;
   private gathered: Uint8Array<ArrayBuffer> | undefined;
   private gatheredBytes = 0;
-  private isPaused = false;
+  /** True after {@link pause}. */
+  isPaused = false;
 
   constructor(options: RecordOptions = {}) {
     this.maxRecordBytes = options.maxRecordBytes ?? DEFAULT_MAX_RECORD_BYTES;

@@ -132,7 +132,11 @@ class StreamClient implements ClientTransport {
   }
 
   reset(error: TransportError): void {
-    if (this.socket !== undefined) this.lose(error);
+    const { socket } = this;
+    if (socket === undefined) return;
+    // Not merely closed: the server learns at once that nobody waits for its answers.
+    if (this.kind === 'tcp' && this.isConnected) socket.resetAndDestroy();
+    this.lose(error);
   }
 
   close(): Promise<void> {

@@ -310,6 +310,9 @@ class Connection implements Origin {
       this.isReading = false;
     }
     this.flush();
+    // What paused the reading may have ended while there was still something to read.
+    if (this.parser.isPaused && this.pending < this.maxPending && !this.isBlocked)
+      queueMicrotask(() => this.proceed());
     if (this.isEnded) this.endIfDone();
   }
 

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Running, startCommand } from './support/command.js';
 import { freePort } from './support/ports.js';
 import { root } from './support/sandbox.js';
+import { until } from './support/until.js';
 
 interface Step {
   readonly command: string;
@@ -107,6 +108,10 @@ describe('README', () => {
       const printed = await shell(command);
       if (command.endsWith('&')) {
         background.push(printed.trim());
+        // A person sees it come up before typing on.
+        await until(async () =>
+          (await readFile(path.join(folder, 'background.log'), 'utf8')).includes('published'),
+        );
         return;
       }
       expect(comparable(printed)).toBe(comparable(output));

@@ -1,27 +1,17 @@
-/** load.x by hand: what the runtime's bench calls. */
+/** What the runtime's bench serves and calls: load.x, compiled by our own compiler as by Debian's. */
 
-import type { Procedure, Service } from '../../runtime/index.js';
-import { hyper, type Infer, int, nothing, string, struct, uint } from '../../xdr/index.js';
+import type { Service } from '../../runtime/index.js';
+import { createLoadProgramV1, loadProgramV1, type small } from './load.gen.js';
 
-export const LOAD_PROGRAM = 0x2000_4c44;
-const base = { program: LOAD_PROGRAM, version: 1 };
+export const { program: LOAD_PROGRAM, LOAD_NULL: loadNull, LOAD_SMALL: loadSmall } = loadProgramV1;
+export const value: small = { id: 1, flags: 2, size: 3n, name: 'a name of some length' };
 
-export const small = struct({ id: int, flags: uint, size: hyper, name: string(64) });
-export const value: Infer<typeof small> = { id: 1, flags: 2, size: 3n, name: 'a name of some length' };
-export const loadNull = { ...base, number: 0, name: 'LOAD_NULL', args: nothing, result: nothing };
-export const loadSmall = { ...base, number: 1, name: 'LOAD_SMALL', args: small, result: small };
-
-/** The service; with `isIdempotent` its calls over UDP take no room in the duplicate cache, as in the C server, which has none. */
-export function loadService(isIdempotent: boolean): Service {
-  const answer = (asked: Infer<typeof small>): Infer<typeof small> => ({ ...asked, id: asked.id + 1 });
-  return {
-    ...base,
-    name: 'LOAD_PROGRAM',
-    procedures: [
-      {
-        procedure: { ...loadSmall, idempotent: isIdempotent } as unknown as Procedure,
-        handle: answer as never,
-      },
-    ],
-  };
+/** The service; with `idempotent` its calls over UDP take no room in the duplicate cache, as in the C server, which has none. */
+export function loadService(idempotent: boolean): Service {
+  const service = createLoadProgramV1({ small: (asked) => ({ ...asked, id: asked.id + 1 }) });
+  const procedures = service.procedures.map(({ procedure, handle }) => ({
+    procedure: { ...procedure, idempotent },
+    handle,
+  }));
+  return { ...service, procedures };
 }

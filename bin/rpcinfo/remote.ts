@@ -39,6 +39,8 @@ export interface LookupCount {
 /** How often calls to one procedure were passed on. */
 export interface CallCount extends LookupCount {
   readonly procedure: number;
+  /** Whether it came by INDIRECT, which tells its failures. */
+  readonly isIndirect: boolean;
 }
 
 /** What one version of rpcbind was asked. */

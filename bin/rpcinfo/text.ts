@@ -83,9 +83,9 @@ export function formatStatistics(versions: readonly Statistics[], names: Program
 }
 
 const HEADS = {
-  2: 'NULL    SET     UNSET   GETPORT DUMP    CALLIT  ',
-  3: 'NULL    SET     UNSET   GETADDR DUMP    CALLIT  TIME    U2T     T2U     ',
-  4: 'VERADDR INDRECT GETLIST GETSTAT ',
+  2: ['NULL', 'SET', 'UNSET', 'GETPORT', 'DUMP', 'CALLIT'],
+  3: ['NULL', 'SET', 'UNSET', 'GETADDR', 'DUMP', 'CALLIT', 'TIME', 'U2T', 'T2U'],
+  4: ['VERADDR', 'INDRECT', 'GETLIST', 'GETSTAT'],
 } as const;
 
 function block({ version, info, sets, unsets, lookups, calls }: Statistics, names: ProgramNames): string {
@@ -95,32 +95,47 @@ function block({ version, info, sets, unsets, lookups, calls }: Statistics, name
     info[0],
     `${sets}/${info[1]}`,
     `${unsets}/${info[2]}`,
-    `${done(lookups)}/${info[3]}`,
+    // A list of addresses counts as a lookup too.
+    `${done(lookups)}/${(info[3] ?? 0) + (version === 4 ? (info[11] ?? 0) : 0)}`,
     info[4],
     `${done(calls)}/${info[5]}`,
   ];
   const lines: string[] = [];
   if (version === 2) {
-    lines.push('PORTMAP (version 2) statistics', HEADS[2], row(cells));
+    lines.push('PORTMAP (version 2) statistics', ...columns(HEADS[2], cells));
   } else {
-    lines.push(`RPCBIND (version ${version}) statistics`, HEADS[3], row([...cells, ...info.slice(6, 9)]));
-    if (version === 4) lines.push(HEADS[4], row(info.slice(9, 13)));
+    lines.push(
+      `RPCBIND (version ${version}) statistics`,
+      ...columns(HEADS[3], [...cells, ...info.slice(6, 9)]),
+    );
+    if (version === 4) lines.push(...columns(HEADS[4], info.slice(9, 13)));
   }
   const lookup = version === 2 ? 'PMAP_GETPORT' : `RPCB_GETADDR (version ${version})`;
   const call = version === 2 ? 'PMAP_RMTCALL' : `RPCB_RMTCALL (version ${version})`;
-  if (lookups.length > 0) {
+  // A counted call has its heading even where no list remembers it.
+  if (calls.length > 0 || Number(info[5]) > 0 || (version === 4 && Number(info[10]) > 0)) {
+    const tail = version === 4 ? 'indirect success failure' : 'success\tfailure';
+    lines.push('', `${call} call statistics`, `prog\t\tvers\tproc\tnetid\t${tail}`);
+    lines.push(...calls.map((one) => callRow(one, version === 4, names)));
+  }
+  if (lookups.length > 0 || Number(info[3]) > 0) {
     lines.push('', `${lookup} call statistics`, 'prog\t\tvers\tnetid\t  success\tfailure');
     lines.push(...lookups.map((one) => lookupRow(one, names)));
-  }
-  if (calls.length > 0) {
-    lines.push('', `${call} call statistics`, 'prog\t\tvers\tproc\tnetid\tsuccess\tfailure');
-    lines.push(...calls.map((one) => callRow(one, names)));
   }
   return `${lines.join('\n')}\n`;
 }
 
-function row(cells: readonly (number | string | undefined)[]): string {
-  return cells.map((cell) => padded(cell ?? 0, 8)).join('');
+/** Names over values, in columns of 8 or as many eights as the longer one needs with a space. */
+function columns(
+  heads: readonly string[],
+  values: readonly (number | string | undefined)[],
+): [string, string] {
+  const texts = heads.map((_, i) => String(values[i] ?? 0));
+  const widths = heads.map((head, i) => 8 * (Math.max(head.length, texts[i]?.length ?? 0) >> 3) + 8);
+  return [
+    heads.map((head, i) => head.padEnd(widths[i] ?? 8)).join(''),
+    texts.map((text, i) => text.padEnd(widths[i] ?? 8)).join(''),
+  ];
 }
 
 function lookupRow(of: LookupCount, names: ProgramNames): string {
@@ -129,10 +144,11 @@ function lookupRow(of: LookupCount, names: ProgramNames): string {
   return `${name}${version}\t${printable(netid)}\t  ${padded(success, 12)}\t${failure}`;
 }
 
-function callRow(of: CallCount, names: ProgramNames): string {
+function callRow(of: CallCount, withIndirect: boolean, names: ProgramNames): string {
   const { program, version, procedure, netid, success, failure } = of;
   const name = padded(names.nameOf(program) ?? program, 16);
-  return `${name}${version}\t${procedure}\t${printable(netid)}\t${success}\t${failure}`;
+  const indirect = withIndirect ? `${Number(of.isIndirect)}\t ` : '';
+  return `${name}${version}\t${procedure}\t${printable(netid)}\t${indirect}${success}\t${failure}`;
 }
 
 function nameOrDash(program: number, names: ProgramNames): string {

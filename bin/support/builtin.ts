@@ -6,18 +6,27 @@
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { Service } from '../../runtime/index.js';
-import { createPrintmsg } from '../../services/index.js';
+import type { Listener, Service } from '../../runtime/index.js';
+import {
+  createCalculator,
+  createExec,
+  createFiles,
+  createKv,
+  createPrintmsg,
+  createRemotedir,
+} from '../../services/index.js';
 import { CliError, describe, UsageError } from './cli.js';
+import { commandsOf, listOf, needed, numbers, type ServiceSettings } from './settings.js';
 
 /** What runs under rpcserve: versions of programs, and how they are put away. */
 export interface Hosted {
   readonly services: readonly Service[];
   close?(): Promise<void>;
+  /** Why it must not be served on these listeners, or undefined. */
+  refuses?(listeners: readonly Listener[]): string | undefined;
 }
 
-/** Options of services, as `--set KEY=VALUE` gives them. */
-export type ServiceSettings = Readonly<Record<string, string>>;
+export type { ServiceSettings };
 
 interface BuiltIn {
   readonly summary: string;
@@ -33,7 +42,97 @@ export const builtIns: Readonly<Record<string, BuiltIn>> = {
     settings: {},
     create: () => ({ services: [createPrintmsg()] }),
   },
+  remotedir: {
+    summary: 'lists directories (rls HOST PATH)',
+    settings: {
+      root: 'directories to export, between commas',
+      'remotedir-entries': 'most names of one answer',
+      'remotedir-program': 'program number',
+    },
+    create: async (settings) => ({
+      services: [
+        await createRemotedir({
+          roots: listOf(needed(settings, 'root', 'remotedir', 'directories to export')),
+          ...numbers(settings, { maxEntries: 'remotedir-entries', program: 'remotedir-program' }),
+        }),
+      ],
+    }),
+  },
+  kv: {
+    summary: 'a store of keys and values (rkv HOST put|update|get|list|delete|stat|watch)',
+    settings: {
+      'kv-folder': 'folder of the database',
+      'kv-max-value': 'most bytes of a value',
+      'kv-max-entries': 'most entries',
+      'kv-max-bytes': 'most bytes of all',
+      'kv-program': 'program number',
+    },
+    create: (settings) =>
+      createKv({
+        folder: needed(settings, 'kv-folder', 'kv', 'a folder for its database'),
+        ...numbers(settings, {
+          maxValueBytes: 'kv-max-value',
+          maxEntries: 'kv-max-entries',
+          maxBytes: 'kv-max-bytes',
+          program: 'kv-program',
+        }),
+      }),
+  },
+  files: {
+    summary: 'files up and down, and notices (rput HOST FILE, rget HOST NAME)',
+    settings: {
+      'files-folder': 'folder whose files are served',
+      'files-max-file': 'most bytes of one file',
+      'files-max-total': 'most bytes of all files',
+      'files-program': 'program number',
+    },
+    create: (settings) =>
+      createFiles({
+        folder: needed(settings, 'files-folder', 'files', 'a folder'),
+        onError: (error) => process.stderr.write(`files: ${describe(error)}\n`),
+        ...numbers(settings, {
+          maxFileBytes: 'files-max-file',
+          maxTotalBytes: 'files-max-total',
+          program: 'files-program',
+        }),
+      }),
+  },
+  exec: {
+    summary: 'runs listed commands, on loopback only (rexec-ts HOST -- COMMAND)',
+    settings: {
+      'exec-allow': 'commands that may be run, between commas: date,up=/usr/bin/uptime',
+      'exec-shell': 'yes to run any command line and script',
+      'exec-time': 'most milliseconds of one call',
+      'exec-output': 'most bytes of each output',
+      'exec-program': 'program number',
+    },
+    create: (settings) =>
+      createExec({
+        commands: commandsOf(settings['exec-allow'] ?? ''),
+        freeShell: yesOrNo(settings, 'exec-shell'),
+        ...numbers(settings, {
+          maxTimeMs: 'exec-time',
+          maxOutputBytes: 'exec-output',
+          program: 'exec-program',
+        }),
+      }),
+  },
+  methods: {
+    summary: 'functions by name: the calculator (rmethods HOST call add 2 3)',
+    settings: { 'methods-program': 'program number' },
+    create: (settings) =>
+      createCalculator({
+        onError: (error, method) => process.stderr.write(`methods: ${method} failed: ${describe(error)}\n`),
+        ...numbers(settings, { program: 'methods-program' }),
+      }),
+  },
 };
+
+function yesOrNo(settings: ServiceSettings, key: string): boolean {
+  const text = settings[key] ?? 'no';
+  if (text !== 'yes' && text !== 'no') throw new UsageError(`--set ${key} takes yes or no, not ${text}`);
+  return text === 'yes';
+}
 
 /** A built-in service by name, or the user's module by path (one with a slash, or a `.js`, `.mjs` or `.ts`). */
 export async function loadService(name: string, settings: ServiceSettings): Promise<Hosted> {
@@ -43,7 +142,12 @@ export async function loadService(name: string, settings: ServiceSettings): Prom
       throw new UsageError(
         `no built-in service is called ${name} (there are: ${Object.keys(builtIns).join(', ')}); a module of yours is given by its path, as in ./${name}.js`,
       );
-    return builtIn.create(settings);
+    try {
+      return await builtIn.create(settings);
+    } catch (cause) {
+      if (cause instanceof UsageError) throw cause;
+      throw new CliError(`${name} cannot be served: ${describe(cause)}`, { cause });
+    }
   }
   return fromModule(name, settings);
 }

@@ -5,6 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { completionScript, completions, SHELLS } from './completion.js';
 
 /** A job that failed, told to the person at the terminal: what, on what, and what to do next. */
 export class CliError extends Error {
@@ -33,6 +34,7 @@ export function command(name: string, description: string): Command {
 /** Runs a command to its end. Sets the exit code: 0, 1 for a failed job, 2 for a wrong command line. */
 export async function run(program: Command, argv: readonly string[] = process.argv): Promise<void> {
   try {
+    if (complete(program, argv.slice(2))) return;
     await program.parseAsync([...argv]);
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -45,6 +47,23 @@ export async function run(program: Command, argv: readonly string[] = process.ar
       process.stderr.write(`${error.stack}\n`);
     process.exitCode = error instanceof UsageError ? 2 : 1;
   }
+}
+
+/** Whether the command was asked about completion, as any command may be: `--completion SHELL`, and what its script asks. */
+function complete(program: Command, [verb, ...words]: readonly string[]): boolean {
+  if (verb === '--completions') {
+    process.stdout.write(
+      completions(program, words)
+        .map((each) => `${each}\n`)
+        .join(''),
+    );
+    return true;
+  }
+  if (verb !== '--completion') return false;
+  const shell = SHELLS.find((each) => each === words[0]);
+  if (shell === undefined) throw new UsageError(`--completion takes one of ${SHELLS.join(', ')}`);
+  process.stdout.write(completionScript(program.name(), shell));
+  return true;
 }
 
 /** An error as one line. */

@@ -20,7 +20,7 @@ import { codeOf, sha256Of } from './folder.js';
 export interface TransferOptions {
   /** Bytes of one piece. Default 256 KiB, the most there may be; over UDP 8192 fits. */
   readonly chunkBytes?: number;
-  /** Pieces under way at a time, 1 to 16. Default 8. */
+  /** Pieces under way at a time, 1 to 16; each holds its bytes in memory. Default 4. */
   readonly inFlight?: number;
   /** How often in a row it is tried again without a byte of progress before it is given up. Default 8. */
   readonly maxRetries?: number;
@@ -110,7 +110,7 @@ export async function uploadFile(
     await persist(settings, async (onward) => {
       const begun = await settings.remote.begin(offer);
       if (begun.status !== files_status.FILES_OK) throw refusal(name, begun.status);
-      await sendPieces(settings, handle, begun.upload, size, onward);
+      await sendPieces(settings, handle, name, begun.upload, size, onward);
       for (;;) {
         const status = await settings.remote.commit(begun.upload.id);
         if (status === files_status.FILES_OK) return;
@@ -126,6 +126,7 @@ export async function uploadFile(
 async function sendPieces(
   { remote, chunk, inFlight, signal, onProgress }: Settings,
   handle: FileHandle,
+  name: string,
   upload: files_upload,
   size: number,
   onward: (done: number) => void,
@@ -146,7 +147,7 @@ async function sendPieces(
         offset: BigInt(at),
         data: buffer.subarray(0, count),
       });
-      if (status !== files_status.FILES_OK) throw refusal('a piece', status);
+      if (status !== files_status.FILES_OK) throw refusal(name, status);
       done += count;
       onward(done);
       onProgress(done, size);
@@ -293,7 +294,7 @@ async function persist(
 }
 
 function settingsOf(caller: Caller, options: TransferOptions): Settings {
-  const { chunkBytes = FILES_MAX_CHUNK, inFlight = 8, maxRetries = 8, retryMs = 50 } = options;
+  const { chunkBytes = FILES_MAX_CHUNK, inFlight = 4, maxRetries = 8, retryMs = 50 } = options;
   if (!(chunkBytes >= 1 && chunkBytes <= FILES_MAX_CHUNK))
     throw new RangeError(`chunkBytes must be from 1 to ${FILES_MAX_CHUNK}`);
   if (!(inFlight >= 1 && inFlight <= MAX_IN_FLIGHT))

@@ -145,10 +145,12 @@ export async function createKv(options: KvOptions): Promise<Kv> {
       const most =
         context.peer.transport === 'udp' ? Math.max(1, Math.floor(udpBytes / 1_056)) : KV_MAX_EVENTS;
       const wants = (event: kv_event): boolean => event.key.startsWith(prefix);
+      // A revision that never was comes from another store, or from this one before an older copy took its place.
+      const isOther = after > store.statistics.revision;
       const news = await watchers.ask({ after, waitMs: wait_ms, most, wants }, context);
       if (news === undefined) return { status: kv_status.KV_BUSY };
       const { entries, next, missed } = news;
-      return { status: kv_status.KV_OK, happened: { events: [...entries], next, missed } };
+      return { status: kv_status.KV_OK, happened: { events: [...entries], next, missed: missed || isOther } };
     },
   });
   return {

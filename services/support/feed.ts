@@ -98,7 +98,8 @@ export class Feed<T> {
   ask(question: Question<T>, context: CallContext): News<T> | undefined | Promise<News<T>> {
     const now = this.answer(question);
     const waitMs = Math.min(question.waitMs, this.maxWaitMs);
-    if (now.entries.length > 0 || now.missed || waitMs === 0 || this.isClosed) return now;
+    if (now.entries.length > 0 || now.missed || waitMs === 0 || this.isClosed || question.after > this.last)
+      return now;
     if (context.peer.transport === 'udp') return now;
     if (this.waiters.size >= this.maxWaiting) return undefined;
     const { signal } = context;

@@ -202,11 +202,12 @@ describe('a procedure that never settles', () => {
       ({ signal } = context);
       return new Promise(() => undefined);
     });
-    const peer = raw(port);
-    peer.socket.write(calls(1, slow.number));
+    const client = clientOf(port);
+    const call = client.call(slow, undefined).catch((error: unknown) => error);
     await until(() => signal !== undefined);
     expect(signal?.aborted).toBe(false);
-    peer.socket.resetAndDestroy();
+    await client.close();
+    expect(await call).toMatchObject({ code: 'RPC_CLOSED', executed: 'unknown' });
     await until(() => signal?.aborted === true);
   });
 });

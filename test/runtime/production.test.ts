@@ -1,8 +1,12 @@
 /** What a client has for production: failover, backoff, keep-alive, lookup, broadcast; and what both ends can be watched by. */
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { lookup } from '../../rpcbind/index.js';
 import {
   broadcast,
   connect,
@@ -12,6 +16,8 @@ import {
   createServer,
   type Interceptor,
   type Lookup,
+  type LookupTarget,
+  type Route,
   type RpcServer,
 } from '../../runtime/index.js';
 import { add, ECHO_PROGRAM, echo, echoService, fail, silent, slow } from '../support/echo.js';
@@ -135,7 +141,7 @@ describe('a client of several servers', () => {
 
 describe('connect', () => {
   const known = { host: '127.0.0.1', program: ECHO_PROGRAM };
-  const open = async (options: Omit<Parameters<typeof connect>[0], 'host' | 'program'>) => {
+  const open = async (options: Route & { readonly versions: readonly number[] }) => {
     const client = await connect({ ...known, totalMs: 1_000, ...options });
     cleanUps.push(() => client.close());
     return client;
@@ -150,11 +156,11 @@ describe('connect', () => {
     const udp = await server.listenUdp(local);
     const tcp = await server.listenTcp(local);
     const asked: string[] = [];
-    const lookup: Lookup = ({ transport: kind, version, program, host }) => {
+    const find: Lookup = ({ transport: kind, version, program, host }) => {
       asked.push(`${host} ${program} ${version} ${kind}`);
       return at(kind === 'udp' ? udp.port : tcp.port)({} as never);
     };
-    const client = await open({ versions: [1], transport, lookup });
+    const client = await open({ versions: [1], transport, lookup: find });
     expect(await client.call(echo, 'x')).toBe('x');
     expect(asked).toEqual([`127.0.0.1 ${ECHO_PROGRAM} 1 ${transport}`]);
     expect(client.target).toContain(transport);
@@ -162,9 +168,9 @@ describe('connect', () => {
 
   it('takes UDP where TCP is not registered', async () => {
     const { port } = await serverOf().listenUdp(local);
-    const lookup: Lookup = ({ transport }) =>
+    const find: Lookup = ({ transport }) =>
       transport === 'udp' ? at(port)({} as never) : Promise.resolve(undefined);
-    expect((await open({ versions: [1], lookup })).target).toContain('udp');
+    expect((await open({ versions: [1], lookup: find })).target).toContain('udp');
   });
 
   it('chooses the highest version that both know', async () => {
@@ -178,9 +184,33 @@ describe('connect', () => {
     await expect(open({ versions: [], lookup: at(port) })).rejects.toThrow(RangeError);
   });
 
+  it('takes the lookup of rpcbind as it is, and says what that says', async () => {
+    const options = {
+      versions: [1],
+      totalMs: 200,
+      lookup: (of: LookupTarget) => lookup({ ...of, rpcbindPort: 9 }),
+    };
+    await expect(open(options)).rejects.toMatchObject({ code: 'RPCBIND_UNREACHABLE' });
+    const fits: Lookup = lookup;
+    expect(fits).toBe(lookup);
+  });
+
+  it('calls over a unix socket', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'rpc-'));
+    cleanUps.push(() => rm(folder, { recursive: true }));
+    const socket = path.join(folder, 'rpc.sock');
+    await serverOf().listenUnix({ path: socket });
+    const client = await open({
+      versions: [1],
+      transport: 'local',
+      lookup: () => Promise.resolve({ path: socket }),
+    });
+    expect(await client.call(echo, 'x')).toBe('x');
+  });
+
   it('says what is not registered', async () => {
-    const lookup: Lookup = () => Promise.resolve(undefined);
-    await expect(open({ versions: [1, 2], transport: 'tcp', lookup })).rejects.toThrow(
+    const find: Lookup = () => Promise.resolve(undefined);
+    await expect(open({ versions: [1, 2], transport: 'tcp', lookup: find })).rejects.toThrow(
       `program ${ECHO_PROGRAM} version 1 or 2 is not registered at 127.0.0.1 over tcp`,
     );
   });

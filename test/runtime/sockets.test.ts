@@ -11,6 +11,7 @@ import {
   connectUnix,
   createClient,
   createServer,
+  hasNative,
   type RpcClient,
   type RpcServer,
 } from '../../runtime/index.js';
@@ -227,6 +228,18 @@ describe('TCP', () => {
 });
 
 describe('unix sockets', () => {
+  it('tell who is at the other end, where the means to ask are installed', async () => {
+    let uid: number | undefined;
+    const server = serverOf((context) => {
+      ({ uid } = context.peer);
+      return Promise.resolve(1);
+    });
+    const socket = path.join(await folder(), 'rpc.sock');
+    await server.listenUnix({ path: socket });
+    await clientOf(connectUnix({ path: socket })).call(slow, undefined);
+    expect(uid).toBe(hasNative() ? process.getuid?.() : undefined);
+  });
+
   it('take the place of a socket file that was left over, but not of one in use', async () => {
     const socket = path.join(await folder(), 'rpc.sock');
     const left = net.createServer();

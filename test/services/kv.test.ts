@@ -163,6 +163,9 @@ describe('kv', () => {
     expect(await tcp.watch({ prefix: '', after: 1n, wait_ms: 0 })).toMatchObject({
       happened: { missed: true, next: 20n },
     });
+    expect(await tcp.watch({ prefix: '', after: 21n, wait_ms: 10_000 })).toMatchObject({
+      happened: { missed: true, next: 20n },
+    });
   });
 
   it('lets as many watch as its limit, and gives the place of one that is gone to another', async () => {

@@ -1,0 +1,79 @@
+/** A host with several addresses and one that gains another: UDP answers from the address asked. */
+
+import { expect, it } from 'vitest';
+import { describeWith, sandbox } from '../support/sandbox.js';
+
+/** Two hosts on one link: a server with three addresses here, a client in a network of its own. */
+const HOSTS = `
+ip netns add other 2>/dev/null || { mkdir -p /run/netns; ip netns add other; }
+ip link add here type veth peer name there netns other
+ip addr add 192.0.2.1/24 dev here
+ip addr add 192.0.2.2/24 dev here
+ip addr add 2001:db8::1/64 dev here nodad
+ip link set here up
+ip -n other addr add 192.0.2.9/24 dev there
+ip -n other addr add 2001:db8::9/64 dev there nodad
+ip -n other link set there up
+ip -n other link set lo up
+# The kernel says a moment later that a link runs, and only then is it an interface to programs.
+wait_for sh -c 'ip link show here | grep -q "state UP"'
+wait_for sh -c 'ip -n other link show there | grep -q "state UP"'
+cat > /run/program.mjs <<'END'
+const { int, string } = await import(process.env.BIN + '/../xdr/index.js');
+export const where = { program: 0x20000055, version: 1, number: 1, name: 'WHERE', args: int, result: string() };
+END
+cat > /run/server.mjs <<'END'
+const { createServer } = await import(process.env.BIN + '/../runtime/index.js');
+const { where } = await import('/run/program.mjs');
+const handle = (_args, { localAddress }) => localAddress;
+const server = createServer({ services: [{ ...where, procedures: [{ procedure: where, handle }] }] });
+const native = process.env.NATIVE === '1';
+const { port } = await server.listenUdp({ host: '0.0.0.0', port: 7000, native, rescanMs: 100 });
+await server.listenUdp({ host: '::', port, native, rescanMs: 100 });
+console.log('listening');
+END
+cat > /run/client.mjs <<'END'
+const { broadcast, connectUdp, createClient } = await import(process.env.BIN + '/../runtime/index.js');
+const { where } = await import('/run/program.mjs');
+for (const host of process.argv.slice(2)) {
+  if (host === 'everybody') {
+    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, firstRoundMs: 50, totalMs: 1000 }))
+      if (address !== '127.0.0.1') console.log('heard', address, result);
+    continue;
+  }
+  const client = createClient(await connectUdp({ host, port: 7000 }), { timeoutMs: 200, totalMs: 5000 });
+  console.log(host, await client.call(where, 1).catch((error) => error.code));
+  await client.close();
+}
+END
+node /run/server.mjs > /run/log & SERVER=$!
+wait_for grep -q listening /run/log
+`;
+
+describeWith(['sandbox', 'ip'], 'a host with several addresses', () => {
+  it.each([
+    ['plain', '0'],
+    ['native', '1'],
+  ])('answers from each, the %s way, and from one that it gains later', async (_name, native) => {
+    const script = `${HOSTS}
+ip netns exec other node /run/client.mjs 192.0.2.1 192.0.2.2 2001:db8::1
+ip addr add 192.0.2.3/24 dev here
+ip netns exec other node /run/client.mjs 192.0.2.3
+`;
+    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: native });
+    expect(stderr).toBe('');
+    expect(stdout.trim().split('\n')).toEqual([
+      '192.0.2.1 192.0.2.1',
+      '192.0.2.2 192.0.2.2',
+      '2001:db8::1 2001:db8::1',
+      '192.0.2.3 192.0.2.3',
+    ]);
+  });
+
+  it('is heard by a broadcast from another host', async () => {
+    const script = `${HOSTS}ip netns exec other node /run/client.mjs everybody\n`;
+    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: '0' });
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+\n$/);
+  });
+});

@@ -6,7 +6,7 @@
 import { access } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { Listener, Service } from '../../runtime/index.js';
+import type { Listener, Procedure, ServedProcedure, Service } from '../../runtime/index.js';
 import {
   createCalculator,
   createExec,

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -5,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createRpcbind } from '../../rpcbind/index.js';
 import { type Ended, type Running, runCommand, startCommand } from '../support/command.js';
 import { freePort } from '../support/ports.js';
-import { root } from '../support/sandbox.js';
+import { bin, root } from '../support/sandbox.js';
 import { until } from '../support/until.js';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
@@ -97,6 +98,32 @@ describe('rpcserve with a module of the user’s', () => {
   });
 
   it.each([
+    [
+      '{ name: "x", program: -1, version: 1, procedures: [] }',
+      /its program -1 is no number from 0 to 4294967295/,
+    ],
+    ['{ name: "x", program: 1, version: 1, procedures: [1] }', /procedures\[0\] lacks a handle function/],
+    ['[]', /it exports none/],
+    ['() => { throw new Error("broken") }', /could not be loaded: broken/],
+  ])('says in one line what is wrong with a module that exports %s', async (text, fault) => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'serve-'));
+    cleanUps.push(() => rm(folder, { recursive: true }));
+    const file = path.join(folder, 'bad.mjs');
+    await writeFile(file, `export default ${text};`);
+    const ended = await runCommand('rpcserve', [file]);
+    expect(ended.stderr).toMatch(fault);
+    expect(ended.stderr.split('\n')).toHaveLength(2);
+    expect(ended.code).toBe(1);
+  });
+
+  it('ends with what it opened closed again where one of its doors cannot be had', async () => {
+    const twice = ['--host', '127.0.0.1', '--host', '127.0.0.1', '--udp-port', String(await freePort())];
+    const ended = await runCommand('rpcserve', ['--no-publish', ...twice, 'printmsg'], {}, 10_000);
+    expect(ended.stderr).toMatch(/^rpcserve: cannot listen on 127\.0\.0\.1: .*EADDRINUSE.*\n$/);
+    expect(ended.code).toBe(1);
+  });
+
+  it.each([
     [['no-such-service'], /^rpcserve: no built-in service is called no-such-service .*\n$/, 2],
     [['./no-such-file.js'], /^rpcserve: no such file: \.\/no-such-file\.js\n$/, 1],
     [['./package.json/x.js'], /^rpcserve: no such file: .*\n$/, 1],
@@ -155,6 +182,36 @@ describe('bad input to rprintmsg', () => {
     const port = String(await freePort());
     expect((await print(['127.0.0.1', 'Hello'], port)).stderr.split('\n')).toHaveLength(2);
     expect((await print(['--debug', '127.0.0.1', 'Hello'], port)).stderr).toContain('\n    at ');
+  });
+
+  it('shows nothing that could steer a terminal', async () => {
+    const ended = await print(['ho\u001b[31mst', 'Hello'], String(await freePort()));
+    expect(ended.stderr).toBe('rprintmsg: no such host: ho\\u001b[31mst\n');
+  });
+
+  it('says that the name of the host is empty', async () => {
+    const ended = await print(['', 'Hello'], String(await freePort()));
+    expect(ended.stderr).toBe('rprintmsg: no such host: the name is empty\n');
+  });
+
+  it.each([
+    ['nobody reads', '| true', 0, ''],
+    [
+      'a full disk takes none of',
+      '> /dev/full',
+      1,
+      'rprintmsg: cannot write the output: ENOSPC: no space left on device, write\n',
+    ],
+  ])('ends without a stack where %s its output', async (_name, where, code, stderr) => {
+    const script = `(until read -t 0.3 line; do break; done; "$0" "$1" --help; echo $? >&2) ${where}`;
+    const ended = await new Promise<string>((resolve) => {
+      execFile(
+        'bash',
+        ['-c', script, process.execPath, path.join(bin, 'rprintmsg.js')],
+        (_error, _stdout, text) => resolve(text),
+      );
+    });
+    expect(ended).toBe(`${stderr}${code}\n`);
   });
 
   it('says what is wrong with RPCBIND_PORT', async () => {

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { describeWith, root, sandbox } from '../support/sandbox.js';
+import { describeWith, sandbox } from '../support/sandbox.js';
 
 let folder = '';
 beforeAll(async () => {
@@ -22,7 +22,8 @@ const call = (name, args) => ({ function: name, args: args.map((arg) => Buffer.f
 ${text}
 '`;
 
-const run = (script: string, limitMs = 60_000) => sandbox(script, limitMs, { FOLDER: folder, ROOT: root });
+const run = (script: string, limitMs = 60_000) =>
+  sandbox(script, limitMs, { FOLDER: folder, ROOT: '/run/project' });
 
 describeWith(['sandbox', 'setpriv', 'prlimit'], 'exec in a sandbox', () => {
   it.each([

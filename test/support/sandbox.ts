@@ -18,7 +18,8 @@ const ENTER = [...(process.getuid?.() === 0 ? [] : ['-Ur']), '-nmpf', '--kill-ch
 const PRELUDE = `set -eu
 ip link set lo up
 mount -t tmpfs tmpfs /run
-mkdir -p /run/rpcbind
+mkdir -p /run/rpcbind /run/project
+mount --bind "$PROJECT" /run/project
 `;
 
 /** True where the program can be found. */
@@ -38,6 +39,7 @@ export function haveSandbox(): boolean {
   if (canEnter === undefined) {
     try {
       execFileSync('unshare', [...ENTER, 'bash', '-c', `${PRELUDE}true`], {
+        env: { ...process.env, PROJECT: root },
         stdio: 'ignore',
         timeout: 20_000,
       });
@@ -79,8 +81,8 @@ export interface Outcome {
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 
 /**
- * Runs a bash script in a sandbox; everything it started ends with it. `$BIN` is the folder of the
- * built commands, and `wait_for COMMAND...` polls until a command succeeds, up to 10 s. A script
+ * Runs a bash script in a sandbox; everything it started ends with it. The project is at /run/project,
+ * where every user may read it, and `$BIN` is the folder of the built commands; `wait_for COMMAND...` polls until a command succeeds, up to 10 s. A script
  * that takes longer than `limitMs` is ended.
  */
 export function sandbox(script: string, limitMs = 60_000, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
@@ -88,7 +90,13 @@ export function sandbox(script: string, limitMs = 60_000, env: NodeJS.ProcessEnv
 `;
   return new Promise((resolve, reject) => {
     const child = spawn('unshare', [...ENTER, 'bash', '-c', PRELUDE + helpers + script], {
-      env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin`, BIN: bin, ...env },
+      env: {
+        ...process.env,
+        PATH: `${process.env['PATH']}:/usr/sbin:/sbin`,
+        BIN: '/run/project/dist/bin',
+        PROJECT: root,
+        ...env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: limitMs,
       killSignal: 'SIGKILL',

@@ -38,9 +38,11 @@ export interface UdpOptions {
  * where it is unknown.
  */
 export async function resolveHost(
-  host: string,
+  name: string,
   family: 4 | 6 | undefined,
 ): Promise<{ readonly address: string; readonly family: 4 | 6 }> {
+  // As in a URL: `[::1]`.
+  const host = /^\[.*:.*\]$/.test(name) ? name.slice(1, -1) : name;
   if (host === '') throw new TransportError('RPC_CONNECT', 'no such host: the name is empty', 'no');
   const literal = isIP(host);
   if (literal !== 0 && (family === undefined || family === literal))

@@ -3,7 +3,7 @@
  * service does is its own affair.
  */
 
-import { access } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Listener, Procedure, ServedProcedure, Service } from '../../runtime/index.js';
@@ -154,11 +154,10 @@ export async function loadService(name: string, settings: ServiceSettings): Prom
 
 async function fromModule(name: string, settings: ServiceSettings): Promise<Hosted> {
   const file = path.resolve(name);
-  try {
-    await access(file);
-  } catch (cause) {
+  const found = await stat(file).catch((cause: unknown) => {
     throw new CliError(`no such file: ${name}`, { cause });
-  }
+  });
+  if (!found.isFile()) throw new CliError(`${name} is no file: give the path of a module`);
   let given: unknown;
   try {
     const loaded = (await import(pathToFileURL(file).href)) as { readonly default?: unknown };

@@ -126,6 +126,7 @@ describe('rpcserve with a module of the user’s', () => {
   it.each([
     [['no-such-service'], /^rpcserve: no built-in service is called no-such-service .*\n$/, 2],
     [['./no-such-file.js'], /^rpcserve: no such file: \.\/no-such-file\.js\n$/, 1],
+    [['./xdr/'], /^rpcserve: \.\/xdr\/ is no file: give the path of a module\n$/, 1],
     [['./package.json/x.js'], /^rpcserve: no such file: .*\n$/, 1],
     [['--host', '203.0.113.1', 'printmsg'], /^rpcserve: cannot listen on 203\.0\.113\.1: .*\n$/, 1],
     [['--set', 'x', 'printmsg'], /^rpcserve: --set takes KEY=VALUE, not x\n$/, 2],

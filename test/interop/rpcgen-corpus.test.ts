@@ -11,7 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { emit, IdlError, live, outputPath } from '../../rpcgen/index.js';
-import { type Codec, decode, encode } from '../../xdr/index.js';
+import { type Codec, decode, encode, fromJson, type Json, toJson } from '../../xdr/index.js';
 import { arbitrary } from '../support/arbitrary.js';
 import { type Compiled, compileReal, corpusDir, filesBelow, systemFiles } from '../support/interfaces.js';
 
@@ -114,6 +114,28 @@ describe('real .x files', () => {
         }
       }
       console.log(`${types} types of ${compiled.length} files agree`);
+      expect(types).toBeGreaterThan(100);
+    },
+    240_000,
+  );
+
+  it.skipIf(files.length === 0)(
+    'have values that go to JSON and come back the same, of every type',
+    () => {
+      let types = 0;
+      for (const { model } of compiled)
+        for (const [name, codec] of live(model).types) {
+          types += 1;
+          fc.assert(
+            fc.property(arbitrary(codec, { maxLength: 3 }), (value) => {
+              const text = JSON.stringify(toJson(codec, value));
+              const back = fromJson(codec, JSON.parse(text) as Json);
+              expect(Buffer.compare(encode(codec, back), encode(codec, value)), name).toBe(0);
+            }),
+            { numRuns: 5 },
+          );
+        }
+      console.log(`${types} types of ${compiled.length} files go to JSON and back`);
       expect(types).toBeGreaterThan(100);
     },
     240_000,

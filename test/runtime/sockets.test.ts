@@ -157,6 +157,11 @@ describe('UDP', () => {
     expect(client.stats().strayReplies).toBe(0);
   });
 
+  it('takes an IPv6 address in brackets', async () => {
+    const { port } = await serverOf().listenUdp({ host: '::1' });
+    expect(await clientOf(await connectUdp({ host: '[::1]', port })).call(echo, 'x')).toBe('x');
+  });
+
   it('says no such host, by name', async () => {
     await expect(connectUdp({ host: 'no-such-host.invalid', port: 1 })).rejects.toMatchObject({
       code: 'RPC_CONNECT',

@@ -9,8 +9,8 @@ import { MethodFault } from './fault.js';
 import { METHODS_MAX_LIST, METHODS_MAX_NAME, METHODS_MAX_TEXT, methods_code } from './methods.gen.js';
 import type { WorkerPool } from './workers.js';
 
-// biome-ignore lint/suspicious/noExplicitAny: any function can be a method; unknown[] would take none with parameters.
-export type AnyFunction = (...params: any[]) => unknown;
+/** Any function at all; what its parameters are is between it and its callers. */
+export type AnyFunction = (...params: never[]) => unknown;
 
 /** What may be told of a method. */
 export interface MethodOptions {
@@ -74,7 +74,7 @@ export class MethodRegistry {
    * digits, `_` and dots, has a part that begins with `_`, or is over 255 bytes; and for one too many.
    */
   registerFunction(name: string, fn: AnyFunction, options: MethodOptions = {}): void {
-    this.add(name, options, fn.length, (params) => fn(...params));
+    this.add(name, options, fn.length, (params) => Reflect.apply(fn, undefined, params));
   }
 
   /**

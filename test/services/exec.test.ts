@@ -71,7 +71,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await served.close();
   await exec.close();
-  await rm(folder, { recursive: true });
+  await rm(folder, { recursive: true, maxRetries: 10 });
 });
 
 describe('exec', () => {

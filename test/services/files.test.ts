@@ -67,7 +67,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await stop();
-  await rm(base, { recursive: true });
+  await rm(base, { recursive: true, maxRetries: 10 });
 });
 
 describe('files', () => {

@@ -44,7 +44,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await stop();
-  await rm(folder, { recursive: true });
+  await rm(folder, { recursive: true, maxRetries: 10 });
 });
 
 describe('kv', () => {

@@ -77,6 +77,7 @@ export class Terminal {
 
   async close(): Promise<void> {
     await run('tmux', ['-S', this.socket, 'kill-server']).catch(() => undefined);
-    await rm(this.folder, { recursive: true, force: true });
+    // What ran in it may still be writing its history.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }

@@ -57,6 +57,7 @@ export class Cursor {
     if (this.takeIf(text)) return;
     const token = this.peek();
     const before = this.tokens[this.at - 1];
+    if (text === ';' && before?.isOpen && (before.line < token.line || token.kind === 'end')) return;
     // A missing `;` is where the line ends, not where the next one begins; and what it would have
     // ended is plain, so that nothing else is lost by it.
     if (

@@ -105,7 +105,7 @@ export function positionOf(span: Span): Position {
   return { file: span.source.name, line, column: span.start - lineStart + 1 };
 }
 
-/** `file:line:col: error: message`, the source line, a caret under the place. */
+/** `file:line:col: error: message`, the source line, a caret under the place. Safe to show on a terminal. */
 export function formatDiagnostic(diagnostic: Diagnostic): string {
   const text = excerpt(diagnostic.span, 'error', `${diagnostic.message} [${diagnostic.code}]`);
   const { note } = diagnostic;
@@ -119,14 +119,24 @@ function excerpt(span: Span, label: string, message: string): string {
   const newline = text.indexOf('\n', span.start);
   const whole = text.slice(lineStart, newline === -1 ? text.length : newline).replace(/\r$/, '');
   const from = column > MAX_LINE ? column - MAX_LINE / 2 : 0;
-  const shown = whole.slice(from, from + MAX_LINE);
-  const width = Math.max(1, Math.min(span.end - span.start, shown.length - (column - 1 - from)));
+  const cut = whole.slice(from, from + MAX_LINE);
+  const before = printable(cut.slice(0, column - 1 - from));
+  const marked = printable(cut.slice(column - 1 - from, span.end - span.start + column - 1 - from));
+  const behind = printable(cut.slice(span.end - span.start + column - 1 - from));
   const margin = String(line);
   // Tabs stay tabs in the caret line, so that it stands under its place however wide a tab is.
-  const indent = shown.slice(0, column - 1 - from).replace(/[^\t]/g, ' ');
+  const indent = before.replace(/[^\t]/g, ' ');
   return (
-    `${file}:${line}:${column}: ${label}: ${message}\n` +
-    ` ${margin} | ${shown}\n` +
-    ` ${' '.repeat(margin.length)} | ${indent}${'^'.repeat(width)}`
+    `${printable(file)}:${line}:${column}: ${label}: ${printable(message)}\n` +
+    ` ${margin} | ${before}${marked}${behind}\n` +
+    ` ${' '.repeat(margin.length)} | ${indent}${'^'.repeat(Math.max(1, marked.length))}`
+  );
+}
+
+/** Written out (`\u001b`) where it could steer a terminal or turn the line around; tabs stay. */
+function printable(text: string): string {
+  return text.replaceAll(
+    /(?!\t)[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu,
+    (one) => `\\u${(one.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
   );
 }

@@ -3,14 +3,14 @@
  * it takes from others. It writes nothing.
  */
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import type { Module } from './ast.js';
 import { type CheckOptions, checkModule } from './check.js';
 import { Diagnostics, type Source } from './errors.js';
 import type { Interface } from './model.js';
 import { parseModule } from './parser.js';
-import type { PreprocessOptions } from './preprocess.js';
+import type { PreprocessOptions, Unreadable } from './preprocess.js';
 
 /** How files are found and read. */
 export interface FileOptions {
@@ -30,24 +30,35 @@ export interface FileOptions {
 /** Options of {@link PreprocessOptions} that look for includes in the file system. */
 export function preprocessOptions(options: FileOptions): PreprocessOptions {
   const { defines, includeDirs = [] } = options;
-  const include = (name: string, from: Source, system: boolean): Source | undefined => {
+  const include = (name: string, from: Source, system: boolean): Source | Unreadable | undefined => {
     const own = system ? [] : [dirname(from.name)];
+    let problem: string | undefined;
     for (const dir of [...own, ...includeDirs]) {
       const path = join(dir, name);
-      const text = readIfThere(path);
-      if (text !== undefined) return { name: path, text };
+      try {
+        return { name: path, text: readText(path) };
+      } catch (error) {
+        if (!isAbsent(error)) problem ??= error instanceof Error ? error.message : String(error);
+      }
     }
-    return undefined;
+    return problem === undefined ? undefined : { problem };
   };
   return defines === undefined ? { include } : { include, defines };
 }
 
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined;
-  }
+/**
+ * The text of a regular file. Throws for anything else, of which a pipe might never end and a
+ * device always has more, and the file system's own error where there is none.
+ */
+function readText(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isDirectory()) throw new Error(`${path} is a directory`);
+  if (stat !== undefined && !stat.isFile()) throw new Error(`${path} is not a regular file`);
+  return readFileSync(path, 'utf8');
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
 /** `dir/msg.x` is written to `dir/msg.gen.ts`. */
@@ -58,14 +69,14 @@ export function outputPath(path: string): string {
 /**
  * The checked interfaces of several files. Each may use the types and constants of the others,
  * which then import from each other. Throws {@link IdlError} with the errors of all, or the
- * file system's own error where a file cannot be read.
+ * file system's own error where a file cannot be read, or an `Error` where it is no regular file.
  */
 export function compileFiles(paths: readonly string[], options: FileOptions = {}): Interface[] {
   const diagnostics = new Diagnostics();
   const reading = preprocessOptions(options);
   const outputOf = options.outputOf ?? outputPath;
   const read = (path: string): Module =>
-    parseModule({ name: path, text: readFileSync(path, 'utf8') }, diagnostics, reading);
+    parseModule({ name: path, text: readText(path) }, diagnostics, reading);
   const inputs = paths.map((path) => ({ path, module: read(path) }));
   const others: { path: string; module: Module; specifier: string | undefined }[] = [];
   const externals: { specifier: string; names?: readonly string[] }[] = [];

@@ -105,12 +105,13 @@ export function versionName(program: Program, version: Version): string {
 
 /**
  * The method of each procedure: without the longest prefix ending in `_` that all of the version
- * share, in camelCase. A lone procedure shares nothing and stays whole.
+ * share, in camelCase. A lone procedure shares nothing and stays whole. `new(...)` in an interface is no
+ * method but what makes the object, so it gets a `_` as well; get, set, async and static are fine.
  */
 export function methodNames(version: Version): string[] {
   const names = version.procedures.map((procedure) => procedure.name);
   const prefix = sharedPrefix(names);
-  const taken = new Set(['constructor', '__proto__', 'then']);
+  const taken = new Set(['constructor', 'new', '__proto__', 'then']);
   return names.map((name) => {
     let method = camelCase(name.slice(prefix.length));
     while (taken.has(method)) method += '_';

@@ -15,9 +15,14 @@ export interface PreprocessOptions {
   readonly defines?: Readonly<Record<string, string>>;
   /**
    * Finds the file an `#include` names: its source, or undefined where there is none. `from` is the
-   * including source; `system` is true for `<name>`.
+   * including source; `system` is true for `<name>`. A `problem` says why what is there cannot be read.
    */
-  readonly include?: (name: string, from: Source, system: boolean) => Source | undefined;
+  readonly include?: (name: string, from: Source, system: boolean) => Source | Unreadable | undefined;
+}
+
+/** Something of the right name that is no text: `dir is a directory`. */
+export interface Unreadable {
+  readonly problem: string;
 }
 
 /** A macro that stands for one number: generated code may call it by its name. */
@@ -42,6 +47,12 @@ interface Macro {
   readonly preset: boolean;
 }
 
+/** A file being read, and the `#include` that led to it. */
+interface Inclusion {
+  readonly source: Source;
+  readonly directive: Token | undefined;
+}
+
 interface Group {
   readonly opener: Token;
   /** Some branch of it was taken. */
@@ -53,8 +64,8 @@ interface Group {
 
 const MAX_INCLUDE_DEPTH = 32;
 const MAX_INCLUDES = 1_000;
-/** Macros that double at each step reach any size in a few lines; this is beyond any real file. */
-const MAX_TOKENS = 4_000_000;
+/** Macros that double at each step reach any size in a few lines; the largest real file has 20 000. */
+const MAX_TOKENS = 500_000;
 const MAX_EXPANSION_DEPTH = 64;
 
 /** The tokens of `source` with its directives obeyed. Errors go to `diagnostics`. */
@@ -84,7 +95,7 @@ class Preprocessor {
   }
 
   run(source: Source): Preprocessed {
-    this.file(source, 0, undefined);
+    this.file({ source, directive: undefined }, []);
     return { tokens: this.out, constants: this.constants() };
   }
 
@@ -99,26 +110,30 @@ class Preprocessor {
     return found;
   }
 
-  private file(source: Source, depth: number, from: Token | undefined): void {
+  private file(inclusion: Inclusion, outer: readonly Inclusion[]): void {
     const groups: Group[] = [];
-    for (const token of scan(source)) {
+    const chain = [...outer, inclusion];
+    for (const token of scan(withoutMark(inclusion.source))) {
       if (this.overflowed) return;
       const group = groups.at(-1);
-      if (token.kind === 'directive') this.directive(token, groups, depth);
+      if (token.kind === 'directive') this.directive(token, groups, chain);
       else if (token.kind === 'end') {
-        if (from === undefined) this.out.push(token);
+        if (outer.length === 0) this.out.push(token);
       } else if (group === undefined || group.active) this.text(token);
     }
     for (const { opener } of groups) this.fail(opener.span, `this ${opener.text.trim()} has no #endif`);
   }
 
   private text(token: Token): void {
-    if (token.kind === 'bad') {
-      this.fail(token.span, token.text);
-      // Something has to stand in its place, or the parser misses what was there.
-      this.emit({ ...token, kind: 'number', text: '0' });
-    } else if (token.kind === 'name' && this.macros.has(token.text)) this.expand(token, token, new Set(), 0);
+    if (token.kind === 'bad') this.bad(token);
+    else if (token.kind === 'name' && this.macros.has(token.text)) this.expand(token, token, new Set(), 0);
     else this.emit(token);
+  }
+
+  private bad(token: Token): void {
+    this.fail(token.span, token.text);
+    // Something has to stand in its place, or the parser misses what was there.
+    this.emit({ ...token, kind: 'number', text: '0' });
   }
 
   private emit(token: Token): void {
@@ -132,16 +147,18 @@ class Preprocessor {
 
   /** What `token` stands for, at the place of `use`: errors point to where it is used. */
   private expand(token: Token, use: Token, hidden: Set<string>, depth: number): void {
+    if (this.overflowed) return;
     const macro = token.kind === 'name' ? this.macros.get(token.text) : undefined;
-    if (macro === undefined || hidden.has(token.text) || depth > MAX_EXPANSION_DEPTH || this.overflowed) {
+    if (token.kind === 'bad') this.bad({ ...token, span: use.span });
+    else if (macro === undefined || hidden.has(token.text) || depth > MAX_EXPANSION_DEPTH) {
       const { kind, text } = token;
       this.emit({ ...use, kind, text, ...(token.macro === undefined ? {} : { macro: token.macro }) });
-      return;
-    }
-    if (macro.takesArguments) {
+    } else if (macro.takesArguments)
       this.fail(use.span, `macro ${token.text} takes arguments, which a .x file has no use for`);
-      return;
-    }
+    else this.body(macro, token, use, hidden, depth);
+  }
+
+  private body(macro: Macro, token: Token, use: Token, hidden: Set<string>, depth: number): void {
     hidden.add(token.text);
     const isNumber = macro.body.length <= 2 && macro.body.at(-1)?.kind === 'number';
     for (const part of macro.body)
@@ -154,7 +171,7 @@ class Preprocessor {
     hidden.delete(token.text);
   }
 
-  private directive(token: Token, groups: Group[], depth: number): void {
+  private directive(token: Token, groups: Group[], chain: readonly Inclusion[]): void {
     const text = stripComments(token.text.slice(1)).trim();
     const [word = ''] = /^[A-Za-z]*/.exec(text) ?? [];
     const rest = text.slice(word.length).trim();
@@ -183,10 +200,10 @@ class Preprocessor {
         if (groups.pop() === undefined) this.fail(token.span, '#endif without #if');
         return;
     }
-    if (active) this.command(word, rest, token, depth);
+    if (active) this.command(word, rest, token, chain);
   }
 
-  private command(word: string, rest: string, token: Token, depth: number): void {
+  private command(word: string, rest: string, token: Token, chain: readonly Inclusion[]): void {
     switch (word) {
       case 'define':
         this.define(rest, token);
@@ -195,7 +212,7 @@ class Preprocessor {
         this.macros.delete(rest);
         return;
       case 'include':
-        this.include(rest, token, depth);
+        this.include(rest, token, chain);
         return;
       case 'error':
         this.fail(token.span, `#error ${rest}`);
@@ -227,7 +244,7 @@ class Preprocessor {
     this.macros.set(name, { body: parts, takesArguments: open === '(', preset: false });
   }
 
-  private include(rest: string, token: Token, depth: number): void {
+  private include(rest: string, token: Token, chain: readonly Inclusion[]): void {
     const [, quoted, angled] = /^(?:"([^"\n]+)"|<([^>\n]+)>)/.exec(rest) ?? [];
     const name = quoted ?? angled;
     if (name === undefined) {
@@ -235,17 +252,33 @@ class Preprocessor {
       return;
     }
     this.includes += 1;
-    if (depth >= MAX_INCLUDE_DEPTH || this.includes > MAX_INCLUDES) {
-      this.fail(
-        token.span,
-        `#include goes deeper than ${MAX_INCLUDE_DEPTH} files, or there are more than ${MAX_INCLUDES}`,
-      );
+    if (chain.length > MAX_INCLUDE_DEPTH) {
+      const circle = circleOf(chain);
+      if (circle !== undefined) throw circle;
+      this.fail(token.span, `#include goes deeper than ${MAX_INCLUDE_DEPTH} files`);
+      return;
+    }
+    if (this.includes > MAX_INCLUDES) {
+      if (!this.overflowed) this.fail(token.span, `#include is there more than ${MAX_INCLUDES} times`);
       this.overflowed = true;
       return;
     }
     const source = this.options.include?.(name, token.span.source, angled !== undefined);
     if (source === undefined) this.fail(token.span, `cannot find '${name}' to include`);
-    else this.file(source, depth + 1, token);
+    else if ('problem' in source) this.fail(token.span, `cannot include '${name}': ${source.problem}`);
+    else this.nested({ source, directive: token }, chain);
+  }
+
+  /** What a file that cannot be included brought along until that was seen is not there. */
+  private nested(inclusion: Inclusion, chain: readonly Inclusion[]): void {
+    const { length } = this.out;
+    try {
+      this.file(inclusion, chain);
+    } catch (error) {
+      if (!(error instanceof Circle) || error.level !== chain.length) throw error;
+      this.out.length = length;
+      if (inclusion.directive !== undefined) this.fail(inclusion.directive.span, error.message);
+    }
   }
 
   private condition(word: string, rest: string, token: Token): boolean {
@@ -265,6 +298,31 @@ class Preprocessor {
   }
 }
 
+/** Leaves a circle of `#include` for the file with the one that closes it, which is that deep. */
+class Circle extends Error {
+  readonly level: number;
+
+  constructor(level: number, message: string) {
+    super(message);
+    this.level = level;
+  }
+}
+
+/** A file may include itself as long as some `#if` ends that: it is a circle only once it is too deep. */
+function circleOf(chain: readonly Inclusion[]): Circle | undefined {
+  const names = chain.map(({ source }) => source.name);
+  const first = names.findIndex((name, i) => names.includes(name, i + 1));
+  if (first === -1) return undefined;
+  const again = names.indexOf(names[first] as string, first + 1);
+  const circle = names.slice(first, again + 1).join(' -> ');
+  return new Circle(again, `${names[first]} includes itself: ${circle}`);
+}
+
 function stripComments(text: string): string {
   return text.replaceAll(/\/\*.*?(?:\*\/|$)|\/\/[^\n]*/gs, ' ').replaceAll(/\\\r?\n/g, ' ');
+}
+
+/** Editors on Windows begin a file with a byte order mark, which says nothing. */
+function withoutMark(source: Source): Source {
+  return source.text.startsWith('\uFEFF') ? { ...source, text: source.text.slice(1) } : source;
 }

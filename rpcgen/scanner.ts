@@ -26,12 +26,16 @@ export interface Token {
   readonly comments: readonly Comment[];
   /** The `#define` this number came from, by which generated code calls it. */
   readonly macro?: string;
+  /** It has no end and took the rest of its line along, with the `;` that may have been there. */
+  readonly isOpen?: true;
 }
 
 const NO_COMMENTS: readonly Comment[] = [];
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const NUMBER = /0[xX][0-9A-Fa-f]+|[0-9]+/y;
 const CHARACTER = /'(?:\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|[^\n])|[^'\\\n])'/y;
+/** What was meant as one, and is too long or empty. */
+const NO_CHARACTER = /'(?:\\[^\n]|[^'\\\n])*'/y;
 const STRING = /"(?:\\[^\n]|[^"\\\n])*"/y;
 /** Of use in `#if` only. */
 const OPERATOR = /\|\||&&|<<|>>|[<>=!]=|[+~!&|^?/%.]/y;
@@ -90,13 +94,15 @@ class Scanner {
     else if (this.match(OPERATOR, 'punct')) return;
     else if (PUNCTUATION.has(char)) this.push('punct', char, this.at + 1);
     else if (char === "'") {
-      if (!this.match(CHARACTER, 'char')) this.bad("a character constant is one character between ''", 1);
+      if (!this.match(CHARACTER, 'char')) this.badCharacter();
     } else if (char === '"') {
-      if (!this.match(STRING, 'string')) this.bad('a string constant must end on its line', 1);
+      if (!this.match(STRING, 'string')) this.open('a string constant must end on its line');
     } else {
       const point = this.text.codePointAt(this.at) as number;
       const shown =
-        point > 0x20 && point !== 0x7f ? `'${String.fromCodePoint(point)}'` : `character ${point}`;
+        point > 0x20 && !/\p{Cc}/u.test(String.fromCodePoint(point))
+          ? `'${String.fromCodePoint(point)}'`
+          : `character ${point}`;
       this.bad(`${shown} has no meaning in this language`, point > 0xffff ? 2 : 1);
     }
   }
@@ -126,7 +132,23 @@ class Scanner {
     this.push('bad', message, this.at + length);
   }
 
-  private push(kind: TokenKind, text: string, end: number): void {
+  private badCharacter(): void {
+    const message = "a character constant is one character between ''";
+    NO_CHARACTER.lastIndex = this.at;
+    const whole = NO_CHARACTER.exec(this.text)?.[0];
+    if (whole === undefined) this.open(message);
+    else this.bad(message, whole.length);
+  }
+
+  /** The rest of the line is inside quotes that do not close; but for a `;` or `};` at its end, meant to stand behind them. */
+  private open(message: string): void {
+    const newline = this.text.indexOf('\n', this.at);
+    let end = newline === -1 ? this.text.length : newline;
+    while (end - 1 > this.at && ' \t\r;}'.includes(this.text[end - 1] as string)) end -= 1;
+    this.push('bad', message, end, true);
+  }
+
+  private push(kind: TokenKind, text: string, end: number, isOpen = false): void {
     const { comments, line, source, at } = this;
     this.tokens.push({
       kind,
@@ -134,6 +156,7 @@ class Scanner {
       line,
       span: { source, start: at, end },
       comments: comments.length === 0 ? NO_COMMENTS : comments,
+      ...(isOpen ? { isOpen } : {}),
     });
     if (comments.length > 0) this.comments = [];
     this.at = end;
@@ -142,7 +165,7 @@ class Scanner {
   private blockComment(): void {
     const end = this.text.indexOf('*/', this.at + 2);
     if (end === -1) {
-      this.bad('this comment has no end', 2);
+      this.push('bad', 'this comment has no end', this.at + 2, true);
       this.at = this.text.length;
       return;
     }

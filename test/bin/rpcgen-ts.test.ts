@@ -1,7 +1,15 @@
 /** The command line of rpcgen-ts: files, options, exit codes, one-line errors. Needs the build. */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -112,6 +120,96 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('diff', 'msg.x').status).toBe(2);
     expect(run('--help').status).toBe(0);
   });
+
+  const WRONG: readonly (readonly [args: readonly string[], said: string])[] = [
+    [[], 'no input: name one or more .x files'],
+    [[''], 'an input has no name: name a .x file'],
+    [['print', ''], 'an input has no name: name a .x file'],
+    [['-o', '', 'msg.x'], '-o needs the name of a file'],
+    [['-o', 'a.ts', 'msg.x', 'other.x'], '-o names one file, for one input'],
+    [['-o', 'a.ts', '--stdout', 'msg.x'], '--stdout and --out exclude each other'],
+    [['-o', './msg.x', '--force', 'msg.x'], 'would be written over: it is an input'],
+    [['--samples', '--check', 'msg.x'], '--samples and --check exclude each other'],
+    [['--samples', '--stdout', 'msg.x'], '--samples and --stdout exclude each other'],
+    [['--samples', '--types', 'msg.x'], '--samples and --types exclude each other'],
+    [['--samples', '--client', 'msg.x'], '--samples and --client exclude each other'],
+    [['--samples', '--server', 'msg.x'], '--samples and --server exclude each other'],
+    [['--stdout', '--check', 'msg.x'], '--stdout and --check exclude each other'],
+    [['--import', '', 'msg.x'], '--import needs a .x file or a module'],
+    [['-I', '', 'msg.x'], '-I needs a directory'],
+    [['msg.x', './msg.x'], './msg.x is named twice'],
+    [['msg', 'msg.x'], 'two inputs would be written to msg.gen.ts'],
+    [['print', '--samples', 'msg.x'], '--samples is nothing that print knows'],
+    [['diff', '--stdout', 'msg.x', 'msg.x'], '--stdout is nothing that diff knows'],
+  ];
+  for (const [args, said] of WRONG)
+    it(`exits with 2 and one line for ${JSON.stringify(args.join(' '))}`, () => {
+      const { status, stdout, stderr } = run(...args);
+      expect(stderr).toMatch(/^rpcgen-ts: [^\n]*\n$/);
+      expect(stderr).toContain(said);
+      expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+      expect(readdirSync(dir)).toEqual(['msg.x']);
+    });
+
+  it('says in one line that a file is no regular file, and reads and writes nothing', () => {
+    mkdirSync(join(dir, 'sub'));
+    spawnSync('mkfifo', [join(dir, 'pipe.x')]);
+    for (const [args, said] of [
+      [['.'], '. is a directory'],
+      [['print', 'sub'], 'sub is a directory'],
+      [['/dev/null'], '/dev/null is not a regular file'],
+      [['pipe.x'], 'pipe.x is not a regular file'],
+      [['--import', 'pipe.x', 'msg.x'], 'pipe.x is not a regular file'],
+      [['-o', 'sub', 'msg.x'], 'cannot open sub: illegal operation on a directory (EISDIR)'],
+    ] as const)
+      expect(run(...args)).toEqual({ status: 1, stdout: '', stderr: `rpcgen-ts: ${said}\n` });
+    expect(readdirSync(dir).toSorted()).toEqual(['msg.x', 'pipe.x', 'sub']);
+    expect(existsSync('/dev/null.gen.ts')).toBe(false);
+  });
+
+  it('hints at the subcommands where a word is no file', () => {
+    expect(run('pprint', 'msg.x')).toEqual({
+      status: 1,
+      stdout: '',
+      stderr:
+        'rpcgen-ts: cannot open pprint: no such file or directory (ENOENT); the subcommands are print and diff\n',
+    });
+  });
+
+  it('--help shows no defaults that say nothing', () => {
+    for (const args of [['--help'], ['print', '--help'], ['diff', '--help']]) {
+      const { status, stdout } = run(...args);
+      expect(status).toBe(0);
+      expect(stdout).not.toMatch(/default:\s+(\[\]|\{\})/);
+    }
+    expect(run('--help').stdout).toMatch(/default:\s+"rpcbind-ts\/xdr"/);
+  });
+
+  it.skipIf(process.platform === 'win32')(
+    'ends quietly where nobody reads, and with one line where the disk is full',
+    () => {
+      const members = Array.from({ length: 20_000 }, (_, i) => `M${i}`);
+      write('big.x', `enum big { ${members.join(', ')} };`);
+      const shell = (line: string): { status: number | null; stderr: string } => {
+        const { status, stderr } = spawnSync(
+          'bash',
+          ['-c', `set -o pipefail; ${line}`, process.execPath, command],
+          {
+            cwd: dir,
+            encoding: 'utf8',
+          },
+        );
+        return { status, stderr };
+      };
+      for (const args of ['--stdout big.x', 'print big.x']) {
+        expect(shell(`"$0" "$1" ${args} | true`)).toEqual({ status: 0, stderr: '' });
+        if (!existsSync('/dev/full')) continue;
+        const { status, stderr } = shell(`"$0" "$1" ${args} > /dev/full`);
+        expect(status).toBe(1);
+        expect(stderr).toMatch(/^rpcgen-ts: cannot write the output: ENOSPC[^\n]*\n$/);
+      }
+    },
+  );
 
   it('diff exits with 1 where something breaks the wire', () => {
     write('new.x', MSG.replace('= 1;', '= 2;'));

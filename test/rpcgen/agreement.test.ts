@@ -72,6 +72,33 @@ describe('generated and dynamic codecs', () => {
     );
   });
 
+  it('serve procedures called new, get, set, async, static, constructor', async () => {
+    const echo = (x: number): number => x;
+    const service = generated.createWordsProgV1({
+      get: () => undefined,
+      new_: echo,
+      set: (_, x) => x,
+      async: echo,
+      static: echo,
+      constructor_: echo,
+      then_: echo,
+      delete: echo,
+      readonly: echo,
+      declare: echo,
+      accessor: echo,
+      tostring: echo,
+    });
+    const asked: string[] = [];
+    const client = new generated.WordsProgV1Client({
+      call: (procedure: { name: string }) => Promise.resolve(asked.push(procedure.name)),
+    } as unknown as ConstructorParameters<typeof generated.WordsProgV1Client>[0]);
+    await client.new_(1);
+    await client.set(1, 2);
+    await client.constructor_(1);
+    expect(asked).toEqual(['WORDS_NEW', 'WORDS_SET', 'WORDS_CONSTRUCTOR']);
+    expect(service.procedures).toHaveLength(12);
+  });
+
   it('stop at the same depth', () => {
     const dynamic = features.types.get('recursive') as Codec<unknown>;
     const deep = (levels: number): Uint8Array => {

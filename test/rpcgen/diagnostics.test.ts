@@ -136,6 +136,27 @@ describe('diagnostics', () => {
     );
   });
 
+  it('writes out what could steer a terminal, with the caret still under the place', () => {
+    const shown = (text: string, name = 't.x'): string => {
+      try {
+        compile(text, { name });
+        return '';
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(shown('\u001b[J;')).toBe(
+      't.x:1:1: error: character 27 has no meaning in this language [IDL_SYNTAX]\n' +
+        ' 1 | \\u001b[J;\n' +
+        '   | ^^^^^^',
+    );
+    expect(shown('/* \u0007 */ struct a { foo x; }; // \u202e')).toContain(
+      `\n 1 | /* \\u0007 */ struct a { foo x; }; // \\u202e\n   | ${' '.repeat(24)}^^^`,
+    );
+    for (const hostile of ['\u009b31m', 'const A = "\u001b', '#error \u0000', '#\u0008'])
+      expect(shown(hostile, 'a\u001b.x').replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+  });
+
   it('shows where the first of two stands', () => {
     expect(() => compile('const A = 1;\nconst A = 2;', { name: 't.x' })).toThrow(
       't.x:1:7: note: it is first defined here\n 1 | const A = 1;\n   |       ^',
@@ -153,6 +174,27 @@ describe('diagnostics', () => {
     expect(
       errors('struct a { int 7; };\nstruct b { a x; };\nenum c { D = , E };\ntypedef c cs<E>;'),
     ).toHaveLength(2);
+  });
+
+  for (const [name, value] of [
+    ['a string without an end', '"no end'],
+    ['a string without an end before a ;', '"no end;'],
+    ['a string without an end before a ; and blanks', '"no end; \r'],
+    ['a string without an end before a comment', '"no end; /* and why */'],
+    ['a lone quote', '"'],
+    ['a character without an end', "'a;"],
+    ['a character that is two', "'ab';"],
+    ['a character that is none', "'';"],
+  ] as const)
+    it(`says one error for ${name}, and finds what is wrong behind it`, () => {
+      const found = errors(`const A = ${value}\nconst B = A;\nstruct s { foo x; };\nconst C = ;`);
+      expect(found.map((line) => line.split(' ')[0])).toEqual(['1:11', '3:12', '4:11']);
+    });
+
+  it('says one error for a string or a comment without an end at the end of the file', () => {
+    expect(errors('const A = "x')).toHaveLength(1);
+    expect(errors('const A = /* x')).toHaveLength(1);
+    expect(errors('struct s { int a; int "x; };\nconst A = 1;')).toHaveLength(1);
   });
 
   it('has the code and position of its first error, and them all', () => {
@@ -194,11 +236,89 @@ describe('hostile .x', () => {
     expect(quick('#define A A\n#define B C\n#define C B\nconst X = A; const Y = B;').length).toBe(2);
   });
 
-  it('a file that includes itself', () => {
-    const source = { name: 'self.x', text: '#include "self.x"\n#include "self.x"\n' };
-    expect(() => compile(source.text, { name: 'self.x', include: () => source })).toThrow(
-      '#include goes deeper than',
-    );
+  it('macros that double at each step, by sums', () => {
+    const lines = Array.from({ length: 40 }, (_, i) => `#define M${i + 1} M${i}+1 M${i}+1`);
+    const start = performance.now();
+    expect(errors(`${lines.join('\n')}\nconst A = M40;`)).toEqual([
+      '41:11 IDL_SYNTAX more than 500000 tokens once macros are expanded',
+    ]);
+    expect(performance.now() - start).toBeLessThan(3_000);
+  });
+
+  it('as many tokens as there may be, and one more', () => {
+    // Five tokens a line, and nothing for those after it.
+    const most = `${Array.from({ length: 99_999 }, (_, i) => `const C${i} = 1;`).join('\n')}\n#define ONE 1\n`;
+    expect(errors(`${most}const A = ONE;`)).toEqual([]);
+    expect(errors(`${most}const A = -ONE;`).join()).toContain('more than 500000 tokens');
+  });
+
+  const files =
+    (texts: Readonly<Record<string, string>>) =>
+    (name: string): { name: string; text: string } | undefined => {
+      const text = texts[name];
+      return text === undefined ? undefined : { name, text };
+    };
+  const messages = (name: string, texts: Readonly<Record<string, string>>): string[] => {
+    try {
+      compile(texts[name] ?? '', { name, include: files(texts) });
+      return [];
+    } catch (error) {
+      if (!(error instanceof IdlError)) throw error;
+      return error.diagnostics.map(({ message, span }) => `${span.source.name}:${span.start} ${message}`);
+    }
+  };
+
+  it('a file that includes itself, alone and by way of another', () => {
+    expect(messages('self.x', { 'self.x': '#include "self.x"\n#include "self.x"\n' })).toEqual([
+      'self.x:0 self.x includes itself: self.x -> self.x',
+      'self.x:18 self.x includes itself: self.x -> self.x',
+    ]);
+    expect(
+      messages('a.x', { 'a.x': 'const A = 1;\n#include "b.x"\n', 'b.x': '#include "a.x"\nconst B = A;' }),
+    ).toEqual(['b.x:0 a.x includes itself: a.x -> b.x -> a.x']);
+    expect(
+      messages('main.x', { 'main.x': '#include "a.x"', 'a.x': '#include "b.x"', 'b.x': '#include "a.x"' }),
+    ).toEqual(['b.x:0 a.x includes itself: a.x -> b.x -> a.x']);
+  });
+
+  it('a file that includes itself where an #ifndef ends it is none', () => {
+    const text = '#ifndef A\n#define A 1\n#include "b.x"\nconst B = A;\n#endif\n';
+    expect(messages('a.x', { 'a.x': text, 'b.x': '#include "a.x"' })).toEqual([]);
+  });
+
+  it('as deep as #include may go, and one more', () => {
+    const chain = (depth: number): Record<string, string> => ({
+      ...Object.fromEntries(
+        Array.from({ length: depth }, (_, i) => [`${i}.x`, `#include "${i + 1}.x"`] as const),
+      ),
+      [`${depth}.x`]: 'const A = 1;',
+    });
+    expect(messages('0.x', chain(32))).toEqual([]);
+    expect(messages('0.x', chain(33))).toEqual(['32.x:0 #include goes deeper than 32 files']);
+  });
+
+  it('as many #include as there may be, and one more', () => {
+    const many = (count: number): Record<string, string> => ({
+      'a.x': '#include "empty.x"\n'.repeat(count),
+      'empty.x': '',
+    });
+    expect(messages('a.x', many(1_000))).toEqual([]);
+    expect(messages('a.x', many(1_001))).toEqual(['a.x:19000 #include is there more than 1000 times']);
+  });
+
+  it('a byte order mark at the start of a file, which is none', () => {
+    const mark = '\uFEFF';
+    expect(
+      messages('a.x', { 'a.x': `${mark}#include "b.x"\nconst A = B;`, 'b.x': `${mark}const B = 1;` }),
+    ).toEqual([]);
+    expect(errors(`${mark}struct a { foo x; };`)[0]).toMatch(/^1:12 IDL_NAME type foo/);
+    expect(errors(`const A = 1; ${mark}`)).toHaveLength(1);
+  });
+
+  it('a fault in a macro is told where it is used', () => {
+    expect(errors('#define A "open\n#define B it\'s\nconst C = A;')).toEqual([
+      '3:11 IDL_SYNTAX a string constant must end on its line',
+    ]);
   });
 
   it('#if of endless parentheses', () => {

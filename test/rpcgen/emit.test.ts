@@ -49,6 +49,9 @@ describe('generated modules', () => {
     expect(methods('PRINTMESSAGE')).toEqual(['printmessage']);
     expect(methods('X_1 X_2')).toEqual(['x1', 'x2']);
     expect(methods('X_CONSTRUCTOR X_THEN X_y X_Y')).toEqual(['constructor_', 'then_', 'y', 'y_']);
+    expect(methods('NEW')).toEqual(['new_']);
+    expect(methods('X_NEW X_new_ X_GET X_SET')).toEqual(['new_', 'new__', 'get', 'set']);
+    expect(methods('X_ASYNC X_STATIC')).toEqual(['async', 'static']);
   });
 
   it('take names of other files from their modules', () => {

@@ -1543,6 +1543,335 @@ export function createFeaturesProgV2(handlers: FeaturesProgV2Handlers): Service 
   };
 }
 
+/** Words that mean something to TypeScript where a method stands. */
+export const WORDS_PROG = 0x2000009b;
+export const WORDS_ONE = 1;
+
+/** The arguments of WORDS_SET, one after the other. */
+export type WordsProgV1SetArgs = [arg1: number, arg2: number];
+export const wordsProgV1SetArgsCodec: Codec<WordsProgV1SetArgs> = xdr_codec(
+  8,
+  (w, [arg1, arg2]) => {
+    w.int32(arg1);
+    w.int32(arg2);
+  },
+  (r) => {
+    return [r.int32(), r.int32()];
+  },
+);
+
+export const WORDS_GET = 0;
+export const WORDS_NEW = 1;
+export const WORDS_SET = 2;
+export const WORDS_ASYNC = 3;
+export const WORDS_STATIC = 4;
+export const WORDS_CONSTRUCTOR = 5;
+export const WORDS_THEN = 6;
+export const WORDS_DELETE = 7;
+export const WORDS_READONLY = 8;
+export const WORDS_DECLARE = 9;
+export const WORDS_ACCESSOR = 10;
+export const WORDS_TOSTRING = 11;
+
+/** WORDS_PROG version 1: its procedures. */
+export const wordsProgV1 = {
+  program: WORDS_PROG,
+  version: WORDS_ONE,
+  name: 'WORDS_PROG',
+  WORDS_GET: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_GET,
+    name: 'WORDS_GET',
+    args: nothing,
+    result: nothing,
+  } satisfies Procedure<void, void>,
+  WORDS_NEW: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_NEW,
+    name: 'WORDS_NEW',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_SET: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_SET,
+    name: 'WORDS_SET',
+    args: wordsProgV1SetArgsCodec,
+    result: int,
+  } satisfies Procedure<WordsProgV1SetArgs, number>,
+  WORDS_ASYNC: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_ASYNC,
+    name: 'WORDS_ASYNC',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_STATIC: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_STATIC,
+    name: 'WORDS_STATIC',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_CONSTRUCTOR: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_CONSTRUCTOR,
+    name: 'WORDS_CONSTRUCTOR',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_THEN: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_THEN,
+    name: 'WORDS_THEN',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_DELETE: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_DELETE,
+    name: 'WORDS_DELETE',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_READONLY: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_READONLY,
+    name: 'WORDS_READONLY',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_DECLARE: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_DECLARE,
+    name: 'WORDS_DECLARE',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_ACCESSOR: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_ACCESSOR,
+    name: 'WORDS_ACCESSOR',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+  WORDS_TOSTRING: {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    number: WORDS_TOSTRING,
+    name: 'WORDS_TOSTRING',
+    args: int,
+    result: int,
+  } satisfies Procedure<number, number>,
+} as const;
+
+/** Calls WORDS_PROG version 1. */
+export class WordsProgV1Client {
+  readonly #caller: Caller;
+
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  get(options?: CallOptions): Promise<void> {
+    return this.#caller.call(wordsProgV1.WORDS_GET, undefined, options);
+  }
+
+  new_(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_NEW, args, options);
+  }
+
+  set(arg1: number, arg2: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_SET, [arg1, arg2], options);
+  }
+
+  async(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_ASYNC, args, options);
+  }
+
+  static(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_STATIC, args, options);
+  }
+
+  constructor_(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_CONSTRUCTOR, args, options);
+  }
+
+  then_(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_THEN, args, options);
+  }
+
+  delete(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_DELETE, args, options);
+  }
+
+  readonly(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_READONLY, args, options);
+  }
+
+  declare(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_DECLARE, args, options);
+  }
+
+  accessor(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_ACCESSOR, args, options);
+  }
+
+  tostring(args: number, options?: CallOptions): Promise<number> {
+    return this.#caller.call(wordsProgV1.WORDS_TOSTRING, args, options);
+  }
+}
+
+/** What serves WORDS_PROG version 1. */
+export interface WordsProgV1Handlers {
+  /** Does nothing where it is left out. */
+  get?(context: CallContext): void | Promise<void>;
+
+  new_(args: number, context: CallContext): number | Promise<number>;
+
+  set(arg1: number, arg2: number, context: CallContext): number | Promise<number>;
+
+  async(args: number, context: CallContext): number | Promise<number>;
+
+  static(args: number, context: CallContext): number | Promise<number>;
+
+  constructor_(args: number, context: CallContext): number | Promise<number>;
+
+  then_(args: number, context: CallContext): number | Promise<number>;
+
+  delete(args: number, context: CallContext): number | Promise<number>;
+
+  readonly(args: number, context: CallContext): number | Promise<number>;
+
+  declare(args: number, context: CallContext): number | Promise<number>;
+
+  accessor(args: number, context: CallContext): number | Promise<number>;
+
+  tostring(args: number, context: CallContext): number | Promise<number>;
+}
+
+/** WORDS_PROG version 1, served by `handlers`. */
+export function createWordsProgV1(handlers: WordsProgV1Handlers): Service {
+  return {
+    program: WORDS_PROG,
+    version: WORDS_ONE,
+    name: 'WORDS_PROG',
+    procedures: [
+      {
+        procedure: wordsProgV1.WORDS_GET,
+        handle: (_args: void, context: CallContext) => handlers.get?.(context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_NEW,
+        handle: (args: number, context: CallContext) => handlers.new_(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_SET,
+        handle: (args: WordsProgV1SetArgs, context: CallContext) => handlers.set(...args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_ASYNC,
+        handle: (args: number, context: CallContext) => handlers.async(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_STATIC,
+        handle: (args: number, context: CallContext) => handlers.static(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_CONSTRUCTOR,
+        handle: (args: number, context: CallContext) => handlers.constructor_(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_THEN,
+        handle: (args: number, context: CallContext) => handlers.then_(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_DELETE,
+        handle: (args: number, context: CallContext) => handlers.delete(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_READONLY,
+        handle: (args: number, context: CallContext) => handlers.readonly(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_DECLARE,
+        handle: (args: number, context: CallContext) => handlers.declare(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_ACCESSOR,
+        handle: (args: number, context: CallContext) => handlers.accessor(args, context),
+      },
+      {
+        procedure: wordsProgV1.WORDS_TOSTRING,
+        handle: (args: number, context: CallContext) => handlers.tostring(args, context),
+      },
+    ],
+  };
+}
+
+export const WORDS_TWO = 2;
+export const NEW = 0;
+
+/** WORDS_PROG version 2: its procedures. */
+export const wordsProgV2 = {
+  program: WORDS_PROG,
+  version: WORDS_TWO,
+  name: 'WORDS_PROG',
+  NEW: {
+    program: WORDS_PROG,
+    version: WORDS_TWO,
+    number: NEW,
+    name: 'NEW',
+    args: nothing,
+    result: nothing,
+  } satisfies Procedure<void, void>,
+} as const;
+
+/** Calls WORDS_PROG version 2. */
+export class WordsProgV2Client {
+  readonly #caller: Caller;
+
+  constructor(caller: Caller) {
+    this.#caller = caller;
+  }
+
+  new_(options?: CallOptions): Promise<void> {
+    return this.#caller.call(wordsProgV2.NEW, undefined, options);
+  }
+}
+
+/** What serves WORDS_PROG version 2. */
+export interface WordsProgV2Handlers {
+  /** Does nothing where it is left out. */
+  new_?(context: CallContext): void | Promise<void>;
+}
+
+/** WORDS_PROG version 2, served by `handlers`. */
+export function createWordsProgV2(handlers: WordsProgV2Handlers): Service {
+  return {
+    program: WORDS_PROG,
+    version: WORDS_TWO,
+    name: 'WORDS_PROG',
+    procedures: [
+      {
+        procedure: wordsProgV2.NEW,
+        handle: (_args: void, context: CallContext) => handlers.new_?.(context),
+      },
+    ],
+  };
+}
+
 export const OTHER_PROG = 0x2000009a;
 export const OTHER_VERS = 1;
 export const PRINTMESSAGE = 1;

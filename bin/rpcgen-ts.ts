@@ -136,7 +136,7 @@ function write(path: string, text: string): void {
   try {
     writeFileSync(path, text);
   } catch (error) {
-    throw failure(error);
+    throw failure(error, [path]);
   }
 }
 
@@ -169,7 +169,7 @@ function compileAll(
 /** An error of the file system as one line; all others as they are. */
 function failure(error: unknown, files: readonly string[] = []): unknown {
   if (!(error instanceof Error && 'code' in error && 'syscall' in error)) return error;
-  const path = 'path' in error ? String(error.path) : '';
+  const path = 'path' in error ? String(error.path) : (files[0] ?? '');
   const reason = error.message.replace(/^(\w+): ([^,]*),.*$/s, '$2 ($1)');
   // A bare word that is no file may be meant for a subcommand.
   const isWord = error.code === 'ENOENT' && path === files[0] && /^[a-z]+$/i.test(path);

@@ -165,6 +165,10 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
       expect(run(...args)).toEqual({ status: 1, stdout: '', stderr: `rpcgen-ts: ${said}\n` });
     expect(readdirSync(dir).toSorted()).toEqual(['msg.x', 'pipe.x', 'sub']);
     expect(existsSync('/dev/null.gen.ts')).toBe(false);
+    if (existsSync('/dev/full'))
+      expect(run('-o', '/dev/full', 'msg.x').stderr).toBe(
+        'rpcgen-ts: cannot write /dev/full: no space left on device (ENOSPC)\n',
+      );
   });
 
   it('hints at the subcommands where a word is no file', () => {

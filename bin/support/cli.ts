@@ -28,7 +28,11 @@ export function command(name: string, description: string): Command {
     .description(description)
     .version(version)
     .option('--debug', 'on failure, print the stack')
-    .showHelpAfterError(`(${name} --help says how)`)
+    .configureOutput({
+      // One line, like every other failure.
+      outputError: (text, write) =>
+        write(`${name}: ${describe(text.replace(/^error: /, ''))} (${name} --help says how)\n`),
+    })
     .exitOverride();
 }
 

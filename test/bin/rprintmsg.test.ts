@@ -176,6 +176,7 @@ describe('bad input to rprintmsg', () => {
     const ended = await print(args, String(await freePort()));
     expect(ended.stdout).toBe('');
     expect(ended.stderr).toMatch(stderr);
+    expect(ended.stderr.split('\n')).toHaveLength(2);
     expect(ended.code).toBe(code);
   });
 

@@ -118,3 +118,12 @@ describe('files', () => {
     expect(silent).toEqual([]);
   });
 });
+
+describe('ARCHITECTURE.md', () => {
+  it('sends nobody to a file that is not there', () => {
+    const text = readFileSync(path.join(root, 'ARCHITECTURE.md'), 'utf8');
+    const named = [...text.matchAll(/`([\w-]+\/[\w./-]+\.(?:ts|md))`/g)].map((match) => match[1] ?? '');
+    expect(named.length).toBeGreaterThan(10);
+    expect(named.filter((file) => !existsSync(path.join(root, file)))).toEqual([]);
+  });
+});

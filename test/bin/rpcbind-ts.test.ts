@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectRpcbind, JOURNAL_FILE, type RpcbindClient } from '../../rpcbind/index.js';
 import { type Running, runCommand, startCommand } from '../support/command.js';
 import { freePort } from '../support/ports.js';
-import { bin } from '../support/sandbox.js';
+import { bin, haveProgram } from '../support/sandbox.js';
 import { until } from '../support/until.js';
 
 const PROGRAM = 0x2000_0100;
@@ -76,7 +76,7 @@ describe('rpcbind-ts', () => {
     expect(second.code).toBe(1);
   });
 
-  it.skipIf(process.getuid?.() !== 0)(
+  it.skipIf(process.getuid?.() !== 0 || !haveProgram('setpriv'))(
     'says in one line that its port is forbidden, and ends with 1',
     async () => {
       const ended = await new Promise<{ code: unknown; stderr: string }>((resolve) => {

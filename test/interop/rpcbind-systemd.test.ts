@@ -63,7 +63,7 @@ kill $DAEMON; wait $DAEMON; echo "ended $?"`,
   );
 });
 
-describeWith(['sandbox', 'rpcinfo'], 'rpcbind-ts', () => {
+describeWith(['sandbox', 'rpcinfo', 'root'], 'rpcbind-ts', () => {
   it('becomes another user once its ports are bound, and still keeps what is registered', async () => {
     const { code, stdout } = await sandbox(`exec 2>&1
 node $BIN/rpcbind-ts.js --user nobody >/run/log 2>&1 & DAEMON=$!

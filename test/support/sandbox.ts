@@ -32,6 +32,24 @@ export function haveProgram(name: string): boolean {
   }
 }
 
+/** Programs that change their user: a sandbox that somebody else than root made has only one. */
+const NEED_ROOT = new Set([
+  'rpcbind',
+  'setpriv',
+  'rpc.statd',
+  'rpc.rstatd',
+  'rpc.rusersd',
+  'ganesha.nfsd',
+  'root',
+]);
+
+/** What is missing of a test's needs, as it is told. */
+function lackOf(need: string): string | undefined {
+  if (need === 'sandbox') return haveSandbox() ? undefined : need;
+  if (NEED_ROOT.has(need) && process.getuid?.() !== 0) return need === 'root' ? need : `${need} as root`;
+  return need === 'root' || haveProgram(need) ? undefined : need;
+}
+
 let canEnter: boolean | undefined;
 
 /** True where namespaces may be made here. */
@@ -52,11 +70,11 @@ export function haveSandbox(): boolean {
 }
 
 /**
- * A group of tests that need programs, and a sandbox where 'sandbox' is among them. Without them it
+ * A group of tests that need programs; a sandbox where 'sandbox' is among them, and to be root where 'root' is. Without them it
  * is skipped by name; with CI=true it fails and says what is missing.
  */
 export function describeWith(needs: readonly string[], name: string, tests: () => void): void {
-  const missing = needs.filter((need) => (need === 'sandbox' ? !haveSandbox() : !haveProgram(need)));
+  const missing = needs.map(lackOf).filter((lack) => lack !== undefined);
   if (missing.length === 0) {
     describe(name, tests);
   } else if (process.env['CI'] === 'true') {

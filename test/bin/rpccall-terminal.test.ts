@@ -73,7 +73,8 @@ describeWith(['tmux'], 'on a terminal', () => {
     });
     cleanUps.push(() => server.close());
     const listener = await server.listenTcp({ host: '127.0.0.1', port: 0 });
-    const command = `echo before; ${node('rpcinfo-ts')} --watch 0.5 --port ${port} 127.0.0.1; echo after; exec cat`;
+    // A shell that is not bash would end with what it waits for at Ctrl-C.
+    const command = `trap : INT; echo before; ${node('rpcinfo-ts')} --watch 0.5 --port ${port} 127.0.0.1; echo after; exec cat`;
     const terminal = await open(command, { NO_COLOR: '' });
     const first = await terminal.shows(/100000 +2 +tcp +127\.0\.0\.1\.\S+ +portmapper +[\d.]+ ms/);
     expect(first).not.toContain('before');

@@ -36,7 +36,7 @@ import type { Field, Interface, NamedType, NumberRef, Procedure, Scalar, Type } 
 import { methodNames } from './names.js';
 import { isWide } from './output.js';
 
-/** One procedure, of the same form as the runtime's `Procedure`: any client can call it. */
+/** One procedure, of the same form as the runtime's `Procedure`, so that every client can call it. */
 export interface LiveProcedure {
   readonly program: number;
   readonly version: number;

@@ -72,7 +72,7 @@ export function guardOutput(name: string): void {
 
 let isServing = false;
 
-/** Whether the command was asked about completion, as any command may be: `--completion SHELL`, and what its script asks. */
+/** Whether the command was asked about completion, as each command may be: `--completion SHELL`, and what its script asks. */
 function complete(program: Command, [verb, ...words]: readonly string[]): boolean {
   if (verb === '--completions') {
     process.stdout.write(

@@ -16,8 +16,8 @@ const ROUND_MS = 12;
 /** One way to encode and decode one value. */
 interface Contestant {
   readonly name: string;
-  encode(): unknown;
-  decode(): unknown;
+  readonly encode: () => unknown;
+  readonly decode: () => unknown;
 }
 
 /** The least ratio to each peer that the project promises. */
@@ -148,11 +148,10 @@ function median(values: readonly number[]): number {
 function compare(title: string, contestants: readonly Contestant[]): boolean {
   let isMet = true;
   for (const way of ['encode', 'decode'] as const) {
-    const batches = contestants.map((each) => batchFor(() => each[way]()));
+    const batches = contestants.map((each) => batchFor(each[way]));
     const times = contestants.map((): number[] => []);
     for (let round = 0; round < ROUNDS; round++)
-      for (const [i, each] of contestants.entries())
-        times[i]?.push(time(() => each[way](), batches[i] as number));
+      for (const [i, each] of contestants.entries()) times[i]?.push(time(each[way], batches[i] as number));
     const medians = times.map(median);
     const own = medians[0] as number;
     console.log(`\n${title}, ${way}`);

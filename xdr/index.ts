@@ -33,7 +33,7 @@ export {
   unionOf,
 } from './compound.js';
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
-export { DEFAULT_MAX_ELEMENTS, XdrReader, type XdrReaderOptions } from './reader.js';
+export { DEFAULT_MAX_ELEMENTS, MAX_READER_BYTES, XdrReader, type XdrReaderOptions } from './reader.js';
 export type { Arm, Codec, Field, Named, Shape } from './shape.js';
 export { fromJson, type Json, print, template, toJson, type WalkOptions } from './walk.js';
 export {

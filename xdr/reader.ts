@@ -5,7 +5,8 @@
  */
 
 import { XdrError } from './errors.js';
-import { DEFAULT_MAX_DEPTH, MAX_LENGTH } from './writer.js';
+import { fewInts } from './ints.js';
+import { DEFAULT_MAX_DEPTH } from './writer.js';
 
 /** Bounds on what one message may make us build; see {@link XdrReader}. */
 export interface XdrReaderOptions {
@@ -18,13 +19,22 @@ export interface XdrReaderOptions {
 /** Default for the elements of all arrays and lists in one message. */
 export const DEFAULT_MAX_ELEMENTS = 131_072;
 
-/** Up to here a string is built from char codes; beyond it the decoder's set-up pays off. */
-const SHORT_STRING = 32;
+/** Up to here a string is built from char codes; beyond it the decoder's set-up pays off. All ones, to mask with. */
+const SHORT_STRING = 63;
+
+/** Up to here ints are read by {@link fewInts}; all ones, to mask with. */
+const FEW_INTS = 63;
+
+/** Most bytes that a reader takes: 1 GiB less one. */
+export const MAX_READER_BYTES = 0x3fff_ffff;
+
+/** As in writer.ts; a constant of another module would be a variable to the engine. */
+const MAX_LENGTH = 0xffff_ffff;
+
+/** Changes no offset; but what is masked with it can be added to without a check for overflow at each byte. */
+const OFFSET_MASK = MAX_READER_BYTES;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** Up to here ints are put together from bytes; beyond it a DataView pays off. */
-const FEW_INTS = 32;
 
 /**
  * Reads XDR. It works on the bytes as they are handed in and makes no view of its own until
@@ -41,7 +51,9 @@ export class XdrReader {
   private readonly maxDepth: number;
   private readonly maxElements: number;
 
+  /** Starts on a message of at most {@link MAX_READER_BYTES} bytes, else `XDR_LIMIT`. */
   constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
+    if (bytes.length > MAX_READER_BYTES) tooLong(bytes.length);
     this.bytes = bytes;
     this.end = bytes.length;
     this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
@@ -50,6 +62,7 @@ export class XdrReader {
 
   /** Starts on another message, with the same limits. */
   reset(bytes: Uint8Array): void {
+    if (bytes.length > MAX_READER_BYTES) tooLong(bytes.length);
     this.bytes = bytes;
     this.view = undefined;
     this.at = 0;
@@ -70,16 +83,10 @@ export class XdrReader {
 
   /** int (RFC 4506 section 4.1). */
   int32(): number {
-    const at = this.at;
+    const at = this.at & OFFSET_MASK;
     if (at + 4 > this.end) this.truncated(4);
     this.at = at + 4;
-    const bytes = this.bytes;
-    return (
-      ((bytes[at] as number) << 24) |
-      ((bytes[at + 1] as number) << 16) |
-      ((bytes[at + 2] as number) << 8) |
-      (bytes[at + 3] as number)
-    );
+    return word(this.bytes, at);
   }
 
   /** unsigned int (RFC 4506 section 4.2). */
@@ -145,18 +152,20 @@ export class XdrReader {
 
   /** string (RFC 4506 section 4.11): UTF-8, anything else is `XDR_RANGE`; `max` counts bytes. */
   string(max: number = MAX_LENGTH): string {
-    const size = this.size(max);
-    const at = this.at;
-    this.skip(size);
-    if (size <= SHORT_STRING) {
-      const text = ascii(this.bytes, at, size);
-      if (text !== undefined) return text;
+    const at = (this.at & OFFSET_MASK) + 4;
+    if (at > this.end) this.truncated(4);
+    const announced = word(this.bytes, at - 4);
+    // The usual case in a few steps; whatever is unusual about a string sends it the long way.
+    const size = announced & SHORT_STRING;
+    const next = at + ((size + 3) & ~3);
+    if (size === announced && size <= max && next <= this.end && (size & 3) === 0) {
+      const text = shortAscii(this.bytes, at, size);
+      if (text !== undefined) {
+        this.at = next;
+        return text;
+      }
     }
-    try {
-      return utf8.decode(this.bytes.subarray(at, at + size));
-    } catch (cause) {
-      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at, cause });
-    }
+    return this.anyString(max);
   }
 
   /**
@@ -182,6 +191,18 @@ export class XdrReader {
 
   /** Variable-length array of int. */
   int32s(max: number = MAX_LENGTH): number[] {
+    const at = (this.at & OFFSET_MASK) + 4;
+    if (at > this.end) this.truncated(4);
+    const announced = word(this.bytes, at - 4);
+    // As in string(): the usual case in a few steps, any other the long way.
+    const count = announced & FEW_INTS;
+    const next = at + count * 4;
+    const elements = this.elements + count;
+    if (count === announced && count <= max && next <= this.end && elements <= this.maxElements) {
+      this.at = next;
+      this.elements = elements;
+      return fewInts(this.bytes, at, count);
+    }
     return this.ints(this.count(max, 4));
   }
 
@@ -237,29 +258,30 @@ export class XdrReader {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${value}`, typeof value === 'bigint' ? 8 : 4);
   }
 
+  /** A string of any length, by its own bytes' check and the decoder where it must. */
+  private anyString(max: number): string {
+    const size = this.size(max);
+    const at = this.at;
+    this.skip(size);
+    if (size <= SHORT_STRING) {
+      const text = shortAscii(this.bytes, at, size);
+      if (text !== undefined) return text;
+    }
+    try {
+      return utf8.decode(this.bytes.subarray(at, at + size));
+    } catch (cause) {
+      throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at, cause });
+    }
+  }
+
   /** `count` ints that are known to be there. */
   private ints(count: number): number[] {
+    const at = this.at;
+    this.at = at + count * 4;
+    if (count <= FEW_INTS) return fewInts(this.bytes, at, count);
     const values = new Array<number>(count);
-    let at = this.at;
-    if (count <= FEW_INTS) {
-      const bytes = this.bytes;
-      for (let i = 0; i < count; i++) {
-        values[i] =
-          ((bytes[at] as number) << 24) |
-          ((bytes[at + 1] as number) << 16) |
-          ((bytes[at + 2] as number) << 8) |
-          (bytes[at + 3] as number);
-        at += 4;
-      }
-      this.at = at;
-      return values;
-    }
     const view = this.dataView();
-    for (let i = 0; i < count; i++) {
-      values[i] = view.getInt32(at);
-      at += 4;
-    }
-    this.at = at;
+    for (let i = 0; i < count; i++) values[i] = view.getInt32(at + i * 4);
     return values;
   }
 
@@ -329,36 +351,51 @@ export class XdrReader {
   }
 }
 
+function tooLong(length: number): never {
+  throw new XdrError(
+    'XDR_LIMIT',
+    `a message of ${length} bytes where at most ${MAX_READER_BYTES} are allowed`,
+  );
+}
+
+/** The int whose four bytes start at `at`, which are known to be there. */
+function word(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) << 24) |
+    ((bytes[at + 1] as number) << 16) |
+    ((bytes[at + 2] as number) << 8) |
+    (bytes[at + 3] as number)
+  );
+}
+
 /**
- * A short string of ASCII, or undefined where a byte is beyond it. One call of fromCharCode
+ * At most {@link SHORT_STRING} characters of ASCII, or undefined where a byte is beyond it. One call of fromCharCode
  * with many codes beats many calls, any call into the decoder, and joining pieces.
  */
-function ascii(bytes: Uint8Array, at: number, size: number): string | undefined {
-  const end = at + size;
-  let text = '';
+function shortAscii(bytes: Uint8Array, offset: number, size: number): string | undefined {
+  const head = size < 16 ? '' : ascii16(bytes, offset);
+  if (size === 16 || size === 0 || head === undefined) return head;
+  return asciiAfter(head, bytes, offset + head.length, size - head.length);
+}
+
+/** `head` and the next `size` characters of ASCII. */
+function asciiAfter(head: string, bytes: Uint8Array, offset: number, size: number): string | undefined {
+  let text = head;
+  let at = offset & OFFSET_MASK;
+  const end = at + (size & SHORT_STRING);
   while (at + 16 <= end) {
-    const a = bytes[at] as number;
-    const b = bytes[at + 1] as number;
-    const c = bytes[at + 2] as number;
-    const d = bytes[at + 3] as number;
-    const e = bytes[at + 4] as number;
-    const f = bytes[at + 5] as number;
-    const g = bytes[at + 6] as number;
-    const h = bytes[at + 7] as number;
-    const i = bytes[at + 8] as number;
-    const j = bytes[at + 9] as number;
-    const k = bytes[at + 10] as number;
-    const l = bytes[at + 11] as number;
-    const m = bytes[at + 12] as number;
-    const n = bytes[at + 13] as number;
-    const o = bytes[at + 14] as number;
-    const p = bytes[at + 15] as number;
-    if ((a | b | c | d | e | f | g | h | i | j | k | l | m | n | o | p) > 0x7f) return undefined;
-    const piece = String.fromCharCode(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
-    text = text === '' ? piece : text + piece;
+    const piece = ascii16(bytes, at);
+    if (piece === undefined) return undefined;
+    text += piece;
     at += 16;
   }
-  while (at + 4 <= end) {
+  if (at + 8 <= end) {
+    const piece = ascii8(bytes, at);
+    if (piece === undefined) return undefined;
+    text += piece;
+    at += 8;
+  }
+  if (at + 4 <= end) {
     const a = bytes[at] as number;
     const b = bytes[at + 1] as number;
     const c = bytes[at + 2] as number;
@@ -367,11 +404,48 @@ function ascii(bytes: Uint8Array, at: number, size: number): string | undefined 
     text += String.fromCharCode(a, b, c, d);
     at += 4;
   }
-  while (at < end) {
-    const a = bytes[at] as number;
-    if (a > 0x7f) return undefined;
-    text += String.fromCharCode(a);
-    at += 1;
-  }
-  return text;
+  if (at === end) return text;
+  const a = bytes[at] as number;
+  const b = at + 1 < end ? (bytes[at + 1] as number) : 0;
+  const c = at + 2 < end ? (bytes[at + 2] as number) : 0;
+  if ((a | b | c) > 0x7f) return undefined;
+  if (at + 1 === end) return text + String.fromCharCode(a);
+  if (at + 2 === end) return text + String.fromCharCode(a, b);
+  return text + String.fromCharCode(a, b, c);
+}
+
+function ascii8(bytes: Uint8Array, offset: number): string | undefined {
+  const at = offset & OFFSET_MASK;
+  const a = bytes[at] as number;
+  const b = bytes[at + 1] as number;
+  const c = bytes[at + 2] as number;
+  const d = bytes[at + 3] as number;
+  const e = bytes[at + 4] as number;
+  const f = bytes[at + 5] as number;
+  const g = bytes[at + 6] as number;
+  const h = bytes[at + 7] as number;
+  if ((a | b | c | d | e | f | g | h) > 0x7f) return undefined;
+  return String.fromCharCode(a, b, c, d, e, f, g, h);
+}
+
+function ascii16(bytes: Uint8Array, offset: number): string | undefined {
+  const at = offset & OFFSET_MASK;
+  const a = bytes[at] as number;
+  const b = bytes[at + 1] as number;
+  const c = bytes[at + 2] as number;
+  const d = bytes[at + 3] as number;
+  const e = bytes[at + 4] as number;
+  const f = bytes[at + 5] as number;
+  const g = bytes[at + 6] as number;
+  const h = bytes[at + 7] as number;
+  const i = bytes[at + 8] as number;
+  const j = bytes[at + 9] as number;
+  const k = bytes[at + 10] as number;
+  const l = bytes[at + 11] as number;
+  const m = bytes[at + 12] as number;
+  const n = bytes[at + 13] as number;
+  const o = bytes[at + 14] as number;
+  const p = bytes[at + 15] as number;
+  if ((a | b | c | d | e | f | g | h | i | j | k | l | m | n | o | p) > 0x7f) return undefined;
+  return String.fromCharCode(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
 }

@@ -15,6 +15,7 @@ import {
   int,
   lazy,
   list,
+  MAX_READER_BYTES,
   nonEmptyList,
   nothing,
   opaque,
@@ -244,6 +245,69 @@ describe('writer and reader', () => {
     reader.reset(chunk.subarray(8, 12));
     expect([reader.offset, reader.int32()]).toEqual([0, 2]);
     expect(codeOf(() => reader.int32())).toBe('XDR_TRUNCATED');
+  });
+});
+
+describe('the quick paths for what is short', () => {
+  /** Each length from none to beyond where the quick paths end. */
+  const lengths = Array.from({ length: 150 }, (_, i) => i);
+
+  it('read ASCII of every length', () => {
+    for (const length of lengths) {
+      const text = Array.from({ length }, (_, i) => String.fromCharCode(i % 128)).join('');
+      expect(decode(string(), encode(string(), text))).toBe(text);
+    }
+  });
+
+  it('read a character beyond ASCII at every place of every length', () => {
+    for (const length of lengths.slice(0, 70))
+      for (let place = 0; place < length; place++) {
+        const text = `${'a'.repeat(place)}\u00e9${'z'.repeat(length - place - 1)}`;
+        expect(decode(string(), encode(string(), text))).toBe(text);
+      }
+  });
+
+  it('refuse a byte that is no UTF-8 at every place', () => {
+    for (let place = 0; place < 70; place++) {
+      const message = encode(opaque(), new Uint8Array(70).fill(0x61));
+      message[4 + place] = 0xff;
+      expect(codeOf(() => decode(string(), message))).toBe('XDR_RANGE');
+    }
+  });
+
+  it('refuse padding other than zero, and bounds, at every length', () => {
+    for (const length of lengths.slice(1)) {
+      const message = encode(string(), 'x'.repeat(length));
+      expect(codeOf(() => decode(string(length - 1), message))).toBe('XDR_LIMIT');
+      expect(codeOf(() => decode(string(length), message.subarray(0, -4)))).toBe('XDR_TRUNCATED');
+      if (length % 4 === 0) continue;
+      message[message.length - 1] = 1;
+      expect(codeOf(() => decode(string(length), message))).toBe('XDR_PADDING');
+    }
+  });
+
+  it('read ints of every count, and refuse one more than may be', () => {
+    for (const length of lengths) {
+      const values = Array.from({ length }, (_, i) => (i % 2 === 0 ? 0 - i : 2_147_483_647 - i));
+      const message = new XdrWriter();
+      message.int32s(values);
+      const read = (options = {}): XdrReader => new XdrReader(message.peek(), options);
+      expect(read().int32s(length)).toEqual(values);
+      expect(decode(array(int), message.peek())).toEqual(values);
+      expect(read({ maxElements: length }).int32s()).toEqual(values);
+      if (length === 0) continue;
+      expect(codeOf(() => read().int32s(length - 1))).toBe('XDR_LIMIT');
+      expect(codeOf(() => read({ maxElements: length - 1 }).int32s())).toBe('XDR_LIMIT');
+      expect(codeOf(() => new XdrReader(message.peek().subarray(0, -4)).int32s())).toBe('XDR_TRUNCATED');
+    }
+  });
+
+  it('end where a message is longer than the reader takes', () => {
+    const long = new Uint8Array(MAX_READER_BYTES + 1);
+    const reader = new XdrReader(long.subarray(1));
+    expect(reader.remaining).toBe(MAX_READER_BYTES);
+    expect(codeOf(() => reader.reset(long))).toBe('XDR_LIMIT');
+    expect(codeOf(() => new XdrReader(long))).toBe('XDR_LIMIT');
   });
 });
 

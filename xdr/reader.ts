@@ -20,7 +20,7 @@ export interface XdrReaderOptions {
 export const DEFAULT_MAX_ELEMENTS = 131_072;
 
 /** Up to here a string is built from char codes; beyond it the decoder's set-up pays off. All ones, to mask with. */
-const SHORT_STRING = 63;
+const SHORT_STRING = 31;
 
 /** Up to here ints are read by {@link fewInts}; all ones, to mask with. */
 const FEW_INTS = 63;
@@ -33,6 +33,15 @@ const MAX_LENGTH = 0xffff_ffff;
 
 /** Changes no offset; but what is masked with it can be added to without a check for overflow at each byte. */
 const OFFSET_MASK = MAX_READER_BYTES;
+
+/** Eight bytes in the machine's own order, seen in several ways: to read a number so beats a DataView for it. */
+const words = new Int32Array(2);
+const floats = new Float32Array(words.buffer);
+const doubles = new Float64Array(words.buffer);
+const bigInts = new BigInt64Array(words.buffer);
+const bigUints = new BigUint64Array(words.buffer);
+/** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
+const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -103,34 +112,26 @@ export class XdrReader {
 
   /** hyper (RFC 4506 section 4.5). */
   int64(): bigint {
-    const at = this.at;
-    if (at + 8 > this.end) this.truncated(8);
-    this.at = at + 8;
-    return this.dataView().getBigInt64(at);
+    this.eight();
+    return bigInts[0] as bigint;
   }
 
   /** unsigned hyper (RFC 4506 section 4.5). */
   uint64(): bigint {
-    const at = this.at;
-    if (at + 8 > this.end) this.truncated(8);
-    this.at = at + 8;
-    return this.dataView().getBigUint64(at);
+    this.eight();
+    return bigUints[0] as bigint;
   }
 
   /** float (RFC 4506 section 4.6). */
   float32(): number {
-    const at = this.at;
-    if (at + 4 > this.end) this.truncated(4);
-    this.at = at + 4;
-    return this.dataView().getFloat32(at);
+    words[0] = this.int32();
+    return floats[0] as number;
   }
 
   /** double (RFC 4506 section 4.7). */
   float64(): number {
-    const at = this.at;
-    if (at + 8 > this.end) this.truncated(8);
-    this.at = at + 8;
-    return this.dataView().getFloat64(at);
+    this.eight();
+    return doubles[0] as number;
   }
 
   /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`. */
@@ -274,6 +275,15 @@ export class XdrReader {
     }
   }
 
+  /** Puts the next eight bytes where bigInts, bigUints and doubles see them. */
+  private eight(): void {
+    const at = this.at & OFFSET_MASK;
+    if (at + 8 > this.end) this.truncated(8);
+    this.at = at + 8;
+    words[HIGH] = word(this.bytes, at);
+    words[1 - HIGH] = word(this.bytes, at + 4);
+  }
+
   /** `count` ints that are known to be there. */
   private ints(count: number): number[] {
     const at = this.at;
@@ -368,66 +378,30 @@ function word(bytes: Uint8Array, at: number): number {
   );
 }
 
+/** Room for the codes of a string of each short length: a call is spread from such an array without making one. */
+const codes = Array.from({ length: SHORT_STRING + 1 }, (_, length) => new Array<number>(length).fill(0));
+
 /**
  * At most {@link SHORT_STRING} characters of ASCII, or undefined where a byte is beyond it. One call of fromCharCode
- * with many codes beats many calls, any call into the decoder, and joining pieces.
+ * with many codes beats a call into the decoder; and pieces that are joined would cost whoever reads the string.
  */
 function shortAscii(bytes: Uint8Array, offset: number, size: number): string | undefined {
-  const head = size < 16 ? '' : ascii16(bytes, offset);
-  if (size === 16 || size === 0 || head === undefined) return head;
-  return asciiAfter(head, bytes, offset + head.length, size - head.length);
+  return size === 16 ? ascii16(bytes, offset) : asciiOf(bytes, offset, codes[size] as number[]);
 }
 
-/** `head` and the next `size` characters of ASCII. */
-function asciiAfter(head: string, bytes: Uint8Array, offset: number, size: number): string | undefined {
-  let text = head;
-  let at = offset & OFFSET_MASK;
-  const end = at + (size & SHORT_STRING);
-  while (at + 16 <= end) {
-    const piece = ascii16(bytes, at);
-    if (piece === undefined) return undefined;
-    text += piece;
-    at += 16;
-  }
-  if (at + 8 <= end) {
-    const piece = ascii8(bytes, at);
-    if (piece === undefined) return undefined;
-    text += piece;
-    at += 8;
-  }
-  if (at + 4 <= end) {
-    const a = bytes[at] as number;
-    const b = bytes[at + 1] as number;
-    const c = bytes[at + 2] as number;
-    const d = bytes[at + 3] as number;
-    if ((a | b | c | d) > 0x7f) return undefined;
-    text += String.fromCharCode(a, b, c, d);
-    at += 4;
-  }
-  if (at === end) return text;
-  const a = bytes[at] as number;
-  const b = at + 1 < end ? (bytes[at + 1] as number) : 0;
-  const c = at + 2 < end ? (bytes[at + 2] as number) : 0;
-  if ((a | b | c) > 0x7f) return undefined;
-  if (at + 1 === end) return text + String.fromCharCode(a);
-  if (at + 2 === end) return text + String.fromCharCode(a, b);
-  return text + String.fromCharCode(a, b, c);
-}
-
-function ascii8(bytes: Uint8Array, offset: number): string | undefined {
+/** As many characters as there is room for in `room`. */
+function asciiOf(bytes: Uint8Array, offset: number, room: number[]): string | undefined {
   const at = offset & OFFSET_MASK;
-  const a = bytes[at] as number;
-  const b = bytes[at + 1] as number;
-  const c = bytes[at + 2] as number;
-  const d = bytes[at + 3] as number;
-  const e = bytes[at + 4] as number;
-  const f = bytes[at + 5] as number;
-  const g = bytes[at + 6] as number;
-  const h = bytes[at + 7] as number;
-  if ((a | b | c | d | e | f | g | h) > 0x7f) return undefined;
-  return String.fromCharCode(a, b, c, d, e, f, g, h);
+  let all = 0;
+  for (let i = 0; i < room.length; i++) {
+    const code = bytes[at + i] as number;
+    all |= code;
+    room[i] = code;
+  }
+  return all > 0x7f ? undefined : String.fromCharCode(...room);
 }
 
+/** The length that is in most need, without the array. */
 function ascii16(bytes: Uint8Array, offset: number): string | undefined {
   const at = offset & OFFSET_MASK;
   const a = bytes[at] as number;

@@ -27,9 +27,12 @@ const KEEP_BYTES = 1024 * 1024;
 /** Up to here a loop over char codes beats a call into the encoder. */
 const SHORT_STRING = 48;
 
-const INT64_MIN = -(2n ** 63n);
-const INT64_MAX = 2n ** 63n - 1n;
-const UINT64_MAX = 2n ** 64n - 1n;
+/** Eight bytes in the machine's own order; a big number is taken apart here, which beats a DataView. */
+const words = new Int32Array(2);
+const bigInts = new BigInt64Array(words.buffer);
+const bigUints = new BigUint64Array(words.buffer);
+/** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
+const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 
 const utf8 = new TextEncoder();
 
@@ -103,21 +106,25 @@ export class XdrWriter {
 
   /** hyper (RFC 4506 section 4.5), 8 bytes. */
   int64(value: bigint): void {
-    if (typeof value !== 'bigint' || value < INT64_MIN || value > INT64_MAX)
+    if (typeof value !== 'bigint' || BigInt.asIntN(64, value) !== value)
       this.badNumber('a bigint from -2^63 to 2^63-1', value);
     const at = this.at;
     if (at + 8 > this.capacity) this.grow(8);
-    this.view.setBigInt64(at, value);
+    bigInts[0] = value;
+    this.view.setInt32(at, words[HIGH] as number);
+    this.view.setInt32(at + 4, words[1 - HIGH] as number);
     this.at = at + 8;
   }
 
   /** unsigned hyper (RFC 4506 section 4.5), 8 bytes. */
   uint64(value: bigint): void {
-    if (typeof value !== 'bigint' || value < 0n || value > UINT64_MAX)
+    if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value)
       this.badNumber('a bigint from 0 to 2^64-1', value);
     const at = this.at;
     if (at + 8 > this.capacity) this.grow(8);
-    this.view.setBigUint64(at, value);
+    bigUints[0] = value;
+    this.view.setInt32(at, words[HIGH] as number);
+    this.view.setInt32(at + 4, words[1 - HIGH] as number);
     this.at = at + 8;
   }
 

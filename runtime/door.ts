@@ -29,17 +29,68 @@ export interface Door {
   close(): Promise<void>;
 }
 
+/** Replies of the plain way that are kept back at most. */
+const MAX_KEPT = 32;
+/** Turns of the loop that a reply is kept back at most, while each brings more of them. */
+const MAX_TURNS = 8;
+
+/**
+ * Replies of the plain way, sent at the end of the loop's turn, or of the next where several calls came at once and
+ * more may follow: to wake the caller costs most of a datagram, and one that is awake already need not be woken.
+ */
+class Kept {
+  private readonly socket: dgram.Socket;
+  private messages: Buffer[] = [];
+  private to: dgram.RemoteInfo[] = [];
+  private seen = 0;
+  private turns = 0;
+
+  constructor(socket: dgram.Socket) {
+    this.socket = socket;
+  }
+
+  add(message: Uint8Array, to: dgram.RemoteInfo): void {
+    this.messages.push(Buffer.from(message));
+    this.to.push(to);
+    if (this.messages.length >= MAX_KEPT) this.flush();
+    else if (this.messages.length === 1) {
+      this.seen = 0;
+      this.turns = 0;
+      setImmediate(this.onTurn);
+    }
+  }
+
+  /** Sends all. A reply that the system refuses is a reply lost: the caller will ask again. */
+  flush(): void {
+    const { socket, messages, to } = this;
+    this.messages = [];
+    this.to = [];
+    for (const [i, { port, address }] of to.entries()) socket.send(messages[i] as Buffer, port, address);
+  }
+
+  private readonly onTurn = (): void => {
+    const count = this.messages.length;
+    const isMoreComing = count - this.seen > 1 && this.turns < MAX_TURNS;
+    this.seen = count;
+    this.turns += 1;
+    if (isMoreComing) setImmediate(this.onTurn);
+    else this.flush();
+  };
+}
+
 class PlainDoor implements Door {
   readonly address: string;
   readonly port: number;
   protected readonly owner: UdpSocket;
   readonly socket: dgram.Socket;
+  readonly kept: Kept;
   readonly gone = new AbortController();
   isClosed = false;
 
   constructor(owner: UdpSocket) {
     this.owner = owner;
     this.socket = owner.socket;
+    this.kept = new Kept(this.socket);
     const { address, port } = this.socket.address();
     this.address = address;
     this.port = port;
@@ -67,6 +118,7 @@ class PlainDoor implements Door {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.kept.flush();
     this.gone.abort();
     await this.owner.close();
   }
@@ -135,8 +187,7 @@ class Datagram implements Origin {
   }
 
   reply(message: Uint8Array): void {
-    // A reply that the system refuses is a reply lost: the caller will ask again.
-    if (!this.door.isClosed) this.door.socket.send(Buffer.from(message), this.from.port, this.from.address);
+    if (!this.door.isClosed) this.door.kept.add(message, this.from);
   }
 }
 

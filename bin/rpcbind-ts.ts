@@ -89,7 +89,11 @@ const program = command('rpcbind-ts', 'Tells callers where the programs of this 
   .option('-l, --log-refused', 'log refusals (always so)')
   .addHelpText('after', '\nFiles, signals, systemd, containers, limits: docs/operations.md');
 
-for (const option of program.options) if (option.long === '--debug') option.short = '-d';
+for (const option of program.options) {
+  if (option.long !== '--debug') continue;
+  option.short = '-d';
+  option.flags = '-d, --debug';
+}
 
 // A daemon that waits most of its life: what it takes for a burst of calls, V8 would keep. Calls leave
 // little behind, so the nursery of new objects need not grow beyond its first size.

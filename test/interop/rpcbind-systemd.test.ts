@@ -63,7 +63,7 @@ kill $DAEMON; wait $DAEMON; echo "ended $?"`,
   );
 });
 
-describeWith(['sandbox', 'rpcinfo', 'root'], 'rpcbind-ts', () => {
+describeWith(['sandbox', 'rpcinfo', 'root', 'cc'], 'rpcbind-ts', () => {
   it('becomes another user once its ports are bound, and still keeps what is registered', async () => {
     const { code, stdout } = await sandbox(`exec 2>&1
 node $BIN/rpcbind-ts.js --user nobody >/run/log 2>&1 & DAEMON=$!
@@ -74,15 +74,20 @@ kill -9 $DAEMON; wait $DAEMON || true
 node $BIN/rpcbind-ts.js --user nobody >/run/log 2>&1 & DAEMON=$!
 wait_for rpcinfo -p 127.0.0.1
 rpcinfo -p | grep 536871936
-kill $DAEMON; wait $DAEMON; ls /run/rpcbind`);
+kill $DAEMON; wait $DAEMON; ls /run/rpcbind
+node $BIN/rpcbind-ts.js -s --cold >/run/log 2>&1 & DAEMON=$!
+wait_for rpcinfo -p 127.0.0.1
+echo as $(stat -c %U /proc/$DAEMON)
+kill $DAEMON; wait $DAEMON`);
     expect(code, stdout).toBe(0);
+    expect(stdout).toMatch(/^as daemon$/m);
     expect(stdout).toMatch(/^Uid: 65534 65534 65534 65534$/m);
     expect(stdout).toMatch(/^Gid: 65534 65534 65534 65534$/m);
     expect(stdout).toMatch(/536871936 +1 +udp +2049/);
     expect(stdout).toContain('rpcbind.xdr');
   }, 60_000);
 
-  it('serves IPv4 alone, and says so, on a host without IPv6', async () => {
+  it('serves IPv4 where IPv6 is switched off', async () => {
     const { code, stdout } = await sandbox(`exec 2>&1
 sysctl -qw net.ipv6.conf.all.disable_ipv6=1
 node $BIN/rpcbind-ts.js --no-state-dir >/run/log 2>&1 & DAEMON=$!
@@ -92,4 +97,21 @@ kill $DAEMON; wait $DAEMON`);
     expect(code, stdout).toBe(0);
     expect(stdout).toMatch(/serving on udp 0\.0\.0\.0:111, tcp 0\.0\.0\.0:111/);
   }, 60_000);
+
+  it.each(['0', '1'])(
+    'serves IPv4 alone, and says so, where the kernel has no IPv6 (RPC_NATIVE=%s)',
+    async (native) => {
+      const { code, stdout } = await sandbox(`exec 2>&1
+cc -shared -fPIC -o /run/noipv6.so /run/project/test/interop/fixtures/noipv6.c -ldl
+RPC_NATIVE=${native} LD_PRELOAD=/run/noipv6.so node $BIN/rpcbind-ts.js --no-state-dir >/run/log 2>&1 & DAEMON=$!
+wait_for rpcinfo -p 127.0.0.1
+rpcinfo -T udp 127.0.0.1 rpcbind
+cat /run/log
+kill $DAEMON; wait $DAEMON`);
+      expect(code, stdout).toBe(0);
+      expect(stdout).toContain('warning: this host has no IPv6 (EAFNOSUPPORT): serving IPv4 alone');
+      expect(stdout).toMatch(/serving on udp 0\.0\.0\.0:111, tcp 0\.0\.0\.0:111, local/);
+    },
+    60_000,
+  );
 });

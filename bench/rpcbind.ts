@@ -18,7 +18,7 @@ const source = [path.join(here, 'runtime/load.c'), path.join(here, '../../bench/
   (file) => existsSync(file),
 );
 const SECONDS = '1';
-const DEFAULT_ROUNDS = 5;
+const DEFAULT_ROUNDS = 9;
 /** How often a daemon is asked whether it is up, 50 ms apart. */
 const MAX_TRIES = 100;
 /** Longest that one command in a daemon's network may take. */

@@ -61,6 +61,7 @@ export async function rpcbindBench(words: readonly string[]): Promise<void> {
       plain: await start('ours, plain path', `export RPC_NATIVE=0; ${OURS}`),
     };
     const many = {
+      ten: await start('ours, 10', OURS, 10),
       debian: await start("Debian's, 10 000", debian, 10_000),
       ours: await start('ours, 10 000', OURS, 10_000),
       most: await start('ours, 100 000', OURS, 100_000),
@@ -84,11 +85,11 @@ export async function rpcbindBench(words: readonly string[]): Promise<void> {
         under: many.debian,
       },
       {
-        name: 'UDP GETPORT, 100 000 to few',
+        name: 'UDP GETPORT, 100 000 to 10',
         due: 0.9,
         words: ['udp', 'getport', '32'],
         over: many.most,
-        under: few.ours,
+        under: many.ten,
       },
       {
         name: 'p50 of one UDP GETPORT',

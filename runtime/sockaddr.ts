@@ -19,6 +19,8 @@ export const IPPROTO_IPV6 = 41;
 const IPV6_PKTINFO = 50;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
+/** IPv4 addresses whose text is remembered; a power of two. */
+const TEXTS = 64;
 
 /** Bytes of a sockaddr of this family. */
 export function nameBytes(family: number): number {
@@ -65,7 +67,7 @@ function ipv6Words(text: string): number[] {
 
 /** The address in a name, as Node writes it, without a zone. */
 export function addressOf(name: Uint8Array): string {
-  if (name[0] === AF_INET) return `${name[4]}.${name[5]}.${name[6]}.${name[7]}`;
+  if (name[0] === AF_INET) return ipv4Text(name, 4);
   return ipv6Text(name, 8);
 }
 
@@ -93,8 +95,7 @@ export function keyOf(name: Uint8Array): number | string {
 export function destinationOf(control: Uint8Array): string | undefined {
   const kind = control[12];
   // in_pktinfo: interface, our address, the address in the header.
-  if (control[8] === IPPROTO_IP && kind === IP_PKTINFO)
-    return `${control[20]}.${control[21]}.${control[22]}.${control[23]}`;
+  if (control[8] === IPPROTO_IP && kind === IP_PKTINFO) return ipv4Text(control, 20);
   if (control[8] === IPPROTO_IPV6 && kind === IPV6_PKTINFO && control[16] !== 0xff)
     return ipv6Text(control, 16);
   return undefined;
@@ -120,6 +121,21 @@ export function segmentsOf(size: number, out: Uint8Array, at: number): number {
   out[at + 16] = size;
   out[at + 17] = size >>> 8;
   return 24;
+}
+
+/** The texts of the IPv4 addresses met last, by their last bits: a caller calls again, and on one address of ours. */
+const texts: string[] = new Array<string>(TEXTS).fill('0.0.0.0');
+const textsOf = new Int32Array(TEXTS);
+
+function ipv4Text(bytes: Uint8Array, at: number): string {
+  const [a, b, c, d] = [bytes[at]!, bytes[at + 1]!, bytes[at + 2]!, bytes[at + 3]!];
+  const word = (a << 24) | (b << 16) | (c << 8) | d;
+  const slot = (word ^ (word >>> 8)) & (TEXTS - 1);
+  if (textsOf[slot] !== word) {
+    textsOf[slot] = word;
+    texts[slot] = `${a}.${b}.${c}.${d}`;
+  }
+  return texts[slot] as string;
 }
 
 function ipv6Text(bytes: Uint8Array, at: number): string {

@@ -41,6 +41,8 @@ export class XdrWriter {
   private bytes: Uint8Array<ArrayBuffer>;
   private view: DataView<ArrayBuffer>;
   private capacity: number;
+  /** What {@link peek} gave last. Messages of one length follow each other, and a view costs more than it holds. */
+  private peeked: Uint8Array<ArrayBuffer> | undefined;
   private at = 0;
   private depth = 0;
   private readonly maxBytes: number;
@@ -67,6 +69,7 @@ export class XdrWriter {
       this.capacity = Math.min(INITIAL_BYTES, this.maxBytes);
       this.bytes = new Uint8Array(this.capacity);
       this.view = new DataView(this.bytes.buffer);
+      this.peeked = undefined;
     }
   }
 
@@ -78,7 +81,10 @@ export class XdrWriter {
 
   /** The message so far, as a view that the next write may change: copy it or send it at once. */
   peek(): Uint8Array<ArrayBuffer> {
-    return this.bytes.subarray(0, this.at);
+    const { peeked } = this;
+    if (peeked !== undefined && peeked.length === this.at) return peeked;
+    this.peeked = this.bytes.subarray(0, this.at);
+    return this.peeked;
   }
 
   /** The message so far, as bytes of its own. */
@@ -348,6 +354,7 @@ export class XdrWriter {
     const larger = new Uint8Array(this.capacity);
     larger.set(this.bytes.subarray(0, this.at));
     this.bytes = larger;
+    this.peeked = undefined;
     this.view = new DataView(larger.buffer);
   }
 

@@ -5,6 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type CallContext, connectUdp, createClient, createServer } from '../../runtime/index.js';
 import { add, echoService, slow } from '../support/echo.js';
+import { freePort } from '../support/ports.js';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -45,6 +46,28 @@ describe.each([
       expect(seen).toBe(address);
     },
   );
+
+  // All of 127.0.0.0/8 is the loopback of Linux alone.
+  it.runIf(process.platform === 'linux')('tells callers apart that call in turn', async () => {
+    const seen: string[] = [];
+    const { port } = await serverAt('127.0.0.1', (context) => {
+      seen.push(`${context.peer.address} ${context.peer.port}`);
+      return Promise.resolve(5);
+    });
+    const callers = await Promise.all(
+      ['127.0.0.1', '127.0.0.65', '127.0.65.0', '127.0.0.129'].map(async (localAddress) => {
+        const localPort = await freePort();
+        const client = createClient(
+          await connectUdp({ host: '127.0.0.1', port, native, localAddress, localPort }),
+        );
+        cleanUps.push(() => client.close());
+        return { client, name: `${localAddress} ${localPort}` };
+      }),
+    );
+    const expected = [...callers, ...callers, ...callers];
+    for (const { client } of expected) await client.call(slow, undefined, { totalMs: 2_000 });
+    expect(seen).toEqual(expected.map(({ name }) => name));
+  });
 
   it('answers calls that arrive together, each with its own result, at once or later', async () => {
     const { port } = await serverAt('127.0.0.1', (context) => Promise.resolve(context.xid % 65_536));

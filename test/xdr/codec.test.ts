@@ -228,6 +228,16 @@ describe('writer and reader', () => {
     expect(writer.peek().buffer.byteLength).toBeLessThan(10_000);
   });
 
+  it('show message after message, whatever their lengths and however the arena grew between them', () => {
+    const writer = new XdrWriter();
+    for (const [byte, length] of [8, 8, 2_000_000, 8, 12, 3_000, 3_000, 8].entries()) {
+      writer.reset();
+      writer.fixedOpaque(new Uint8Array(length).fill(byte), length);
+      expect(Buffer.from(writer.peek()).equals(Buffer.alloc(length, byte))).toBe(true);
+      expect(Buffer.from(writer.take()).equals(writer.peek())).toBe(true);
+    }
+  });
+
   it('let a getter encode something while its own value is being encoded', () => {
     const value = {
       get a(): number {

@@ -36,6 +36,8 @@ export interface Entry extends AddressRegistration {
   readonly suffix: string;
   /** The daemon's own, which nobody may take away. */
   readonly isPermanent: boolean;
+  /** Counts up from registration to registration. */
+  readonly serial: number;
   /** Whether a listener was ever seen at the address: only what was there can be gone. */
   wasAlive: boolean;
 }
@@ -58,17 +60,20 @@ export type SetOutcome = 'added' | 'same' | 'taken' | 'invalid' | 'full';
 
 /** The versions of one program on one netid. */
 interface Versions {
-  readonly byVersion: Map<number, Entry>;
   /** The one registered last: the answer for a version that is not there. */
   last: Entry;
+  /** All of them, once there were several: a Map takes more room than everything else about a program. */
+  byVersion: Map<number, Entry> | undefined;
 }
 
 /** The table of one daemon. */
 export class Registry {
-  private readonly programs = new Map<number, Map<string, Versions>>();
+  /** By netid, of which there are few, and then by program. */
+  private readonly netids = new Map<string, Map<number, Versions>>();
   /** In the order of registration, which is the order of DUMP. */
   private readonly all = new Set<Entry>();
   private readonly countByOwner = new Map<string, number>();
+  private serial = 0;
   private readonly maxRegistrations: number;
   private readonly maxRegistrationsPerOwner: number;
   private readonly isUnknownOneOwner: boolean;
@@ -110,14 +115,16 @@ export class Registry {
       isWildcard: endpoint.family !== 'loopback' && isWildcard(endpoint.host),
       suffix: endpoint.family === 'loopback' ? '' : portSuffix(endpoint.port),
       isPermanent: options.isPermanent ?? false,
+      serial: this.serial,
       wasAlive: false,
     };
-    const netids = this.programs.get(of.program) ?? new Map<string, Versions>();
-    this.programs.set(of.program, netids);
-    const versions = netids.get(of.netid);
-    if (versions === undefined)
-      netids.set(of.netid, { byVersion: new Map([[of.version, entry]]), last: entry });
+    this.serial += 1;
+    const programs = this.netids.get(of.netid) ?? new Map<number, Versions>();
+    this.netids.set(of.netid, programs);
+    const versions = programs.get(of.program);
+    if (versions === undefined) programs.set(of.program, { last: entry, byVersion: undefined });
     else {
+      versions.byVersion ??= new Map([[versions.last.version, versions.last]]);
       versions.byVersion.set(of.version, entry);
       versions.last = entry;
     }
@@ -126,14 +133,11 @@ export class Registry {
     return 'added';
   }
 
-  /** The registrations of a version of a program on these netids, or on all. */
+  /** The registrations of a version of a program on these netids, or on all; oldest first. */
   select(program: number, version: number, netids?: readonly string[]): Entry[] {
-    const found = this.programs.get(program);
-    if (found === undefined) return [];
-    return [...(netids ?? found.keys())].flatMap((netid) => {
-      const entry = found.get(netid)?.byVersion.get(version);
-      return entry === undefined ? [] : [entry];
-    });
+    return [...(netids ?? this.netids.keys())]
+      .flatMap((netid) => this.findExact(program, version, netid) ?? [])
+      .sort((a, b) => a.serial - b.serial);
   }
 
   /** Whether `owner` may take a registration back: its owner, and the superuser. */
@@ -149,27 +153,29 @@ export class Registry {
     const left = (this.countByOwner.get(entry.owner) ?? 1) - 1;
     if (left > 0) this.countByOwner.set(entry.owner, left);
     else this.countByOwner.delete(entry.owner);
-    const found = this.programs.get(entry.program);
-    const versions = found?.get(entry.netid);
-    if (found === undefined || versions === undefined) return;
-    versions.byVersion.delete(entry.version);
-    if (versions.last === entry) {
-      const last = lastOf(versions.byVersion);
-      if (last !== undefined) versions.last = last;
+    const programs = this.netids.get(entry.netid);
+    const versions = programs?.get(entry.program);
+    if (programs === undefined || versions === undefined) return;
+    versions.byVersion?.delete(entry.version);
+    if (versions.last !== entry) return;
+    const last = lastOf(versions.byVersion);
+    if (last !== undefined) versions.last = last;
+    else {
+      programs.delete(entry.program);
+      if (programs.size === 0) this.netids.delete(entry.netid);
     }
-    if (versions.byVersion.size === 0) found.delete(entry.netid);
-    if (found.size === 0) this.programs.delete(entry.program);
   }
 
   /** The registration of exactly this version. */
   findExact(program: number, version: number, netid: string): Entry | undefined {
-    return this.programs.get(program)?.get(netid)?.byVersion.get(version);
+    const versions = this.netids.get(netid)?.get(program);
+    if (versions === undefined) return undefined;
+    return versions.last.version === version ? versions.last : versions.byVersion?.get(version);
   }
 
   /** The registration of this version; where there is none, that of the version registered last. */
   find(program: number, version: number, netid: string): Entry | undefined {
-    const versions = this.programs.get(program)?.get(netid);
-    return versions === undefined ? undefined : (versions.byVersion.get(version) ?? versions.last);
+    return this.findExact(program, version, netid) ?? this.netids.get(netid)?.get(program)?.last;
   }
 
   private hasRoomFor(owner: string): boolean {
@@ -178,8 +184,8 @@ export class Registry {
   }
 }
 
-function lastOf(entries: Map<number, Entry>): Entry | undefined {
+function lastOf(entries: Map<number, Entry> | undefined): Entry | undefined {
   let last: Entry | undefined;
-  for (const entry of entries.values()) last = entry;
+  for (const entry of entries?.values() ?? []) last = entry;
   return last;
 }

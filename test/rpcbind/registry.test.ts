@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type AddressRegistration, Registry, SUPERUSER, UNKNOWN } from '../../rpcbind/registry.js';
 
@@ -64,6 +65,69 @@ describe('finding', () => {
     registry.remove(registry.findExact(row().program, 3, 'udp')!);
     expect(registry.find(row().program, 9, 'udp')).toBeUndefined();
     expect(registry.findExact(row().program, 9, 'udp')).toBeUndefined();
+  });
+});
+
+/** The same rules on a plain list, in the order of registration. */
+class ListOfRows {
+  readonly rows: AddressRegistration[] = [];
+
+  all(program: number, netid: string): AddressRegistration[] {
+    return this.rows.filter((one) => one.program === program && one.netid === netid);
+  }
+
+  exact(program: number, version: number, netid: string): AddressRegistration | undefined {
+    return this.all(program, netid).find((one) => one.version === version);
+  }
+
+  set(of: AddressRegistration): string {
+    const found = this.exact(of.program, of.version, of.netid);
+    if (found !== undefined) return found.address === of.address ? 'same' : 'taken';
+    this.rows.push(of);
+    return 'added';
+  }
+}
+
+describe('the table', () => {
+  const [program, version] = [fc.constantFrom(7, 8), fc.constantFrom(1, 2, 3)];
+  const netid = fc.constantFrom('udp', 'tcp', 'udp6');
+  const step = fc.record({
+    isSet: fc.boolean(),
+    program,
+    version,
+    netid,
+    port: fc.constantFrom(1, 2),
+  });
+
+  it('answers as a list of its rows would, whatever is registered and taken back', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const [registry, list] = [new Registry(), new ListOfRows()];
+        for (const { isSet, port, ...of } of steps) {
+          const address = `${of.netid === 'udp6' ? '::' : '0.0.0.0'}.0.${port}`;
+          const entry = registry.findExact(of.program, of.version, of.netid);
+          const listed = list.exact(of.program, of.version, of.netid);
+          expect(entry?.address).toBe(listed?.address);
+          const last = list.all(of.program, of.netid).at(-1);
+          expect(registry.find(of.program, of.version, of.netid)?.version).toBe((listed ?? last)?.version);
+          if (isSet) expect(registry.set(row({ ...of, address }))).toBe(list.set(row({ ...of, address })));
+          else if (entry !== undefined && listed !== undefined) {
+            registry.remove(entry);
+            list.rows.splice(list.rows.indexOf(listed), 1);
+          }
+          const selected = list.rows.filter(
+            (one) => one.program === of.program && one.version === of.version,
+          );
+          expect(registry.select(of.program, of.version).map((one) => one.netid)).toEqual(
+            selected.map((one) => one.netid),
+          );
+        }
+        expect([...registry.entries()].map((one) => one.address)).toEqual(
+          list.rows.map((one) => one.address),
+        );
+        expect(registry.size).toBe(list.rows.length);
+      }),
+    );
   });
 });
 

@@ -197,7 +197,11 @@ export class Binder {
   /** Takes out a registration whose listener is gone; true where that was so. */
   dropIfDead(entry: Entry): boolean {
     if (this.watcher === undefined || entry.isPermanent || this.watcher.isAlive(entry)) return false;
-    this.keeper?.removed([entry]);
+    try {
+      this.keeper?.removed([entry]);
+    } catch {
+      // A full disk is no reason to send callers to a port where nobody is. The next start finds it dead again.
+    }
     this.registry.remove(entry);
     this.onEvent({ event: 'stale', registration: entry });
     return true;

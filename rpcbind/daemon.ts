@@ -100,6 +100,7 @@ class Daemon implements Rpcbind {
   private readonly binder: Binder;
   private readonly relay: Relay;
   private readonly state: WarmStart | undefined;
+  private readonly warn: (text: string) => void;
   private closing: Promise<void> | undefined;
 
   constructor(options: RpcbindDaemonOptions) {
@@ -107,7 +108,9 @@ class Daemon implements Rpcbind {
     this.access = new Access(options);
     const reach = new Reach(options);
     const entries = (): Iterable<Entry> => this.registry.entries();
-    if (options.stateFolder !== undefined) this.state = new WarmStart(options.stateFolder, entries);
+    this.warn = options.onWarning ?? (() => undefined);
+    if (options.stateFolder !== undefined)
+      this.state = new WarmStart(options.stateFolder, entries, this.warn);
     this.binder = new Binder({
       registry: this.registry,
       access: this.access,
@@ -147,7 +150,7 @@ class Daemon implements Rpcbind {
     for (const door of inherited) await this.take(door, udp);
     if (inherited.length === 0) await this.openDoors(options, udp);
     this.registerOurselves();
-    if (options.isColdStart !== true) this.restore(options.onWarning ?? (() => undefined));
+    if (options.isColdStart !== true) this.restore();
     this.state?.open();
   }
 
@@ -173,18 +176,15 @@ class Daemon implements Rpcbind {
   }
 
   /** What the last daemon left, without what has died since. */
-  private restore(warn: (text: string) => void): void {
-    if (this.state === undefined) return;
-    const { registrations, warnings } = this.state.recover();
-    for (const text of warnings) warn(text);
-    for (const one of registrations) {
+  private restore(): void {
+    for (const one of this.state?.recover() ?? []) {
       // The last daemon's own doors are not ours.
       if (one.program === RPCBPROG) continue;
       const outcome = this.registry.set(one);
       const entry = this.registry.findExact(one.program, one.version, one.netid);
       if (outcome === 'added' && entry !== undefined) entry.wasAlive = one.wasAlive;
       else if (outcome !== 'same')
-        warn(`a registration of the last daemon is left out (${outcome}): ${nameOf(one)}`);
+        this.warn(`a registration of the last daemon is left out (${outcome}): ${nameOf(one)}`);
     }
     this.binder.table();
   }

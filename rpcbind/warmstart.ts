@@ -16,12 +16,13 @@ import {
   closeSync,
   fstatSync,
   ftruncateSync,
+  futimesSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
-  writeFileSync,
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -62,24 +63,24 @@ type Change =
   | { readonly set: readonly Kept[] }
   | { readonly unset: readonly (readonly [program: number, version: number, netid: string])[] };
 
-/** What was found at the start. */
-export interface Recovered {
-  readonly registrations: readonly Kept[];
-  /** What was found wrong, and where it was put; for the log. */
-  readonly warnings: readonly string[];
-}
-
 /** The files of one daemon in one folder. No other process may use the folder at the same time. */
 export class WarmStart implements Keeper {
   private readonly folder: string;
   private readonly table: () => Iterable<Entry>;
+  private readonly warn: (text: string) => void;
   private fd: number | undefined;
+  /** Bytes of whole lines in the journal that was recovered from; undefined where it was not. */
+  private recoveredBytes: number | undefined;
   private deadLines = 0;
 
-  /** `table` is what there is to keep. Throws RpcbindError `RPCBIND_STATE` where the folder cannot be made. */
-  constructor(folder: string, table: () => Iterable<Entry>) {
+  /**
+   * `table` is what there is to keep; `warn` is told of what went wrong without a loss. Throws RpcbindError
+   * `RPCBIND_STATE` where the folder cannot be made.
+   */
+  constructor(folder: string, table: () => Iterable<Entry>, warn: (text: string) => void) {
     this.folder = folder;
     this.table = table;
+    this.warn = warn;
     try {
       // One level alone: Node's recursive mkdir never ends where a parent takes no folders (/proc).
       if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) mkdirSync(folder);
@@ -92,13 +93,12 @@ export class WarmStart implements Keeper {
    * What was registered when the last daemon ended, ours or the C one: of journal and snapshot the one
    * written later. A file that is damaged is renamed and never used in part.
    */
-  recover(): Recovered {
-    const warnings: string[] = [];
+  recover(): Kept[] {
     const journalAt = this.writtenAt(JOURNAL_FILE);
     const snapshotAt = this.writtenAt(SNAPSHOT_FILE);
     const journalFirst = journalAt !== undefined && (snapshotAt === undefined || journalAt >= snapshotAt);
     const sources = [
-      { file: JOURNAL_FILE, read: (bytes: Buffer) => this.readJournal(bytes, warnings) },
+      { file: JOURNAL_FILE, read: (bytes: Buffer) => this.readJournal(bytes) },
       { file: SNAPSHOT_FILE, read: readSnapshot },
       { file: PORTMAP_FILE, read: readPortmap },
     ];
@@ -106,20 +106,26 @@ export class WarmStart implements Keeper {
     for (const { file, read } of sources) {
       try {
         const bytes = this.readWhole(file);
-        if (bytes !== undefined) return { registrations: read(bytes), warnings };
+        if (bytes !== undefined) return read(bytes);
       } catch (error) {
-        warnings.push(
-          `${path.join(this.folder, file)} is damaged (${reasonOf(error)}): ${this.setAside(file)}`,
-        );
+        this.warn(`${path.join(this.folder, file)} is damaged (${reasonOf(error)}): ${this.setAside(file)}`);
       }
     }
-    return { registrations: [], warnings };
+    return [];
   }
 
-  /** Starts the journal with what the table holds now. Throws RpcbindError `RPCBIND_STATE`. */
+  /**
+   * Starts the journal with what the table holds now; where there is no room for that, goes on with the one that was
+   * recovered from. Throws RpcbindError `RPCBIND_STATE`.
+   */
   open(): void {
     try {
-      this.rewrite();
+      if (this.recoveredBytes === undefined) this.rewrite();
+      else {
+        this.fd = openSync(path.join(this.folder, JOURNAL_FILE), 'a', PRIVATE);
+        ftruncateSync(this.fd, this.recoveredBytes);
+        this.shorten();
+      }
     } catch (cause) {
       throw stateError(this.folder, cause);
     }
@@ -136,8 +142,7 @@ export class WarmStart implements Keeper {
     this.append({ unset: entries.map(({ program, version, netid }) => [program, version, netid]) });
     this.deadLines += 1 + entries.length;
     if (this.deadLines < MAX_DEAD_LINES) return;
-    const gone = new Set(entries);
-    this.rewrite(gone);
+    this.shorten(new Set(entries));
   }
 
   /** Writes the snapshot in the C daemon's format, and ends the journal. Throws RpcbindError `RPCBIND_STATE`. */
@@ -145,10 +150,11 @@ export class WarmStart implements Keeper {
     if (this.fd === undefined) return;
     try {
       const entries = [...this.table()];
-      this.replace(SNAPSHOT_FILE, encode(rpcblist_ptrCodec, rowsOf(entries)));
-      this.replace(PORTMAP_FILE, encode(pmaplistCodec, mappingsOf(entries)));
+      closeSync(this.replace(SNAPSHOT_FILE, encode(rpcblist_ptrCodec, rowsOf(entries))));
+      closeSync(this.replace(PORTMAP_FILE, encode(pmaplistCodec, mappingsOf(entries))));
       // Last, so that it is the later one: it knows more than the snapshot.
-      this.rewrite();
+      this.shorten();
+      if (this.fd !== undefined) futimesSync(this.fd, new Date(), new Date());
     } catch (cause) {
       throw stateError(this.folder, cause);
     } finally {
@@ -159,11 +165,9 @@ export class WarmStart implements Keeper {
 
   private append(change: Change): void {
     if (this.fd === undefined) return;
-    const line = Buffer.from(lineOf(change));
     const before = fstatSync(this.fd).size;
     try {
-      let at = 0;
-      while (at < line.length) at += writeSync(this.fd, line, at);
+      writeAll(this.fd, Buffer.from(lineOf(change)));
     } catch (cause) {
       ftruncateSync(this.fd, before);
       throw stateError(this.folder, cause);
@@ -174,26 +178,38 @@ export class WarmStart implements Keeper {
     const lines = [HEADER];
     for (const entry of this.table())
       if (!entry.isPermanent && !without.has(entry)) lines.push(lineOf({ set: [kept(entry)] }));
-    this.replace(JOURNAL_FILE, Buffer.from(lines.join('')));
-    const fd = openSync(path.join(this.folder, JOURNAL_FILE), 'a', PRIVATE);
+    const fd = this.replace(JOURNAL_FILE, Buffer.from(lines.join('')));
     if (this.fd !== undefined) closeSync(this.fd);
     this.fd = fd;
     this.deadLines = 0;
   }
 
-  /** A new file in the place of an old one: there is never half of it. */
-  private replace(file: string, bytes: Uint8Array): void {
+  /**
+   * A new file in the place of an old one: there is never half of it. Its descriptor, open to append to: to open it
+   * once it is in place might fail, with the old one gone.
+   */
+  private replace(file: string, bytes: Uint8Array): number {
     const target = path.join(this.folder, file);
-    writeFileSync(`${target}.new`, bytes, { mode: PRIVATE });
-    renameSync(`${target}.new`, target);
+    const fd = openSync(`${target}.new`, 'a', PRIVATE);
+    try {
+      ftruncateSync(fd, 0);
+      writeAll(fd, bytes);
+      renameSync(`${target}.new`, target);
+      return fd;
+    } catch (error) {
+      closeSync(fd);
+      // What is there of it takes up room, on a disk that may have none.
+      rmSync(`${target}.new`, { force: true });
+      throw error;
+    }
   }
 
-  private readJournal(bytes: Buffer, warnings: string[]): Kept[] {
+  private readJournal(bytes: Buffer): Kept[] {
     const text = bytes.toString('utf8');
     if (!text.startsWith(HEADER)) throw new Error('it does not begin as a journal does');
     const end = text.lastIndexOf('\n') + 1;
     if (end !== text.length)
-      warnings.push(
+      this.warn(
         `${path.join(this.folder, JOURNAL_FILE)} ends within a line, which was never acknowledged and is left out`,
       );
     const found = new Map<string, Kept>();
@@ -205,6 +221,7 @@ export class WarmStart implements Keeper {
         for (const one of change.set) found.set(keyOf(one.program, one.version, one.netid), one);
       else for (const key of change.unset) found.delete(keyOf(...key));
     });
+    this.recoveredBytes = Buffer.byteLength(text.slice(0, end));
     return [...found.values()];
   }
 
@@ -220,6 +237,16 @@ export class WarmStart implements Keeper {
     return statSync(path.join(this.folder, file), { throwIfNoEntry: false })?.mtimeMs;
   }
 
+  /** Writes the journal anew, where that can be done: the long one says the same. */
+  private shorten(without?: ReadonlySet<Entry>): void {
+    try {
+      this.rewrite(without);
+    } catch (error) {
+      this.deadLines = 0;
+      this.warn(`${path.join(this.folder, JOURNAL_FILE)} stays long for now: ${reasonOf(error)}`);
+    }
+  }
+
   private setAside(file: string): string {
     const aside = `${path.join(this.folder, file)}.damaged-${Date.now()}`;
     try {
@@ -229,6 +256,10 @@ export class WarmStart implements Keeper {
       return `it cannot be set aside either: ${reasonOf(error)}`;
     }
   }
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }
 
 function lineOf(change: Change): string {

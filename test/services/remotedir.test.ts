@@ -15,19 +15,19 @@ let udp: RemotedirProgV1Client;
 
 beforeAll(async () => {
   base = await mkdtemp(path.join(tmpdir(), 'remotedir-'));
-  for (const folder of ['root/sub/deep', 'root/many', 'root/more', 'root/long', 'rootless', 'secret'])
+  for (const folder of ['tree/sub/deep', 'tree/many', 'tree/more', 'tree/long', 'treeless', 'secret'])
     await mkdir(path.join(base, folder), { recursive: true });
-  for (const file of ['root/b', 'root/a', 'root/\u00e9t\u00e9', 'secret/key', 'root/sub/deep/down'])
+  for (const file of ['tree/b', 'tree/a', 'tree/\u00e9t\u00e9', 'secret/key', 'tree/sub/deep/down'])
     await writeFile(path.join(base, file), '');
-  await symlink('../secret', path.join(base, 'root/out'));
-  await symlink(path.join(base, 'secret'), path.join(base, 'root/absolute'));
-  await symlink('sub/deep', path.join(base, 'root/inside'));
-  await symlink('circle', path.join(base, 'root/circle'));
-  await symlink('/', path.join(base, 'root/top'));
-  for (let i = 0; i < 50; i++) await writeFile(path.join(base, `root/many/${i}`), '');
-  for (let i = 0; i < 51; i++) await writeFile(path.join(base, `root/more/${i}`), '');
-  for (let i = 0; i < 40; i++) await writeFile(path.join(base, `root/long/${'x'.repeat(200)}${i}`), '');
-  served = await serve([await createRemotedir({ roots: [path.join(base, 'root')], maxEntries: 50 })]);
+  await symlink('../secret', path.join(base, 'tree/out'));
+  await symlink(path.join(base, 'secret'), path.join(base, 'tree/absolute'));
+  await symlink('sub/deep', path.join(base, 'tree/inside'));
+  await symlink('circle', path.join(base, 'tree/circle'));
+  await symlink('/', path.join(base, 'tree/top'));
+  for (let i = 0; i < 50; i++) await writeFile(path.join(base, `tree/many/${i}`), '');
+  for (let i = 0; i < 51; i++) await writeFile(path.join(base, `tree/more/${i}`), '');
+  for (let i = 0; i < 40; i++) await writeFile(path.join(base, `tree/long/${'x'.repeat(200)}${i}`), '');
+  served = await serve([await createRemotedir({ roots: [path.join(base, 'tree')], maxEntries: 50 })]);
   tcp = new RemotedirProgV1Client(served.tcp);
   udp = new RemotedirProgV1Client(served.udp);
 });
@@ -44,21 +44,21 @@ describe('remotedir', () => {
   it('lists the names of a directory in the order of their bytes, over TCP and UDP', async () => {
     const expected = ['a', 'absolute', 'b', 'circle', 'inside', 'long', 'many', 'more', 'out', 'sub', 'top'];
     for (const client of [tcp, udp])
-      expect(names(await client.dirReaddir(path.join(base, 'root')))).toEqual([...expected, '\u00e9t\u00e9']);
+      expect(names(await client.dirReaddir(path.join(base, 'tree')))).toEqual([...expected, '\u00e9t\u00e9']);
   });
 
   it('follows a link that stays below the root', async () => {
-    expect(names(await tcp.dirReaddir(`${base}/root/inside`))).toEqual(['down']);
+    expect(names(await tcp.dirReaddir(`${base}/tree/inside`))).toEqual(['down']);
   });
 
   it('sends as many names as its limit and not one more', async () => {
-    expect(names(await tcp.dirReaddir(`${base}/root/many`))).toHaveLength(50);
-    expect(await tcp.dirReaddir(`${base}/root/more`)).toEqual({ status: errno.EOVERFLOW });
+    expect(names(await tcp.dirReaddir(`${base}/tree/many`))).toHaveLength(50);
+    expect(await tcp.dirReaddir(`${base}/tree/more`)).toEqual({ status: errno.EOVERFLOW });
   });
 
   it('tells over UDP when an answer would be too long, and sends it over TCP', async () => {
-    expect(await udp.dirReaddir(`${base}/root/long`)).toEqual({ status: errno.EMSGSIZE });
-    expect(names(await tcp.dirReaddir(`${base}/root/long`))).toHaveLength(40);
+    expect(await udp.dirReaddir(`${base}/tree/long`)).toEqual({ status: errno.EMSGSIZE });
+    expect(names(await tcp.dirReaddir(`${base}/tree/long`))).toHaveLength(40);
   });
 
   const refused: readonly (readonly [string, string, number])[] = [
@@ -81,10 +81,10 @@ describe('remotedir', () => {
     ['a name of 256 bytes', `/${'n'.repeat(256)}`, errno.ENAMETOOLONG],
   ];
   it.each(refused)('refuses %s', async (_what, suffix, status) => {
-    expect(await tcp.dirReaddir(`${base}/root${suffix}`)).toEqual({ status });
+    expect(await tcp.dirReaddir(`${base}/tree${suffix}`)).toEqual({ status });
   });
 
-  it.each(['', '.', 'root', '/', '/etc', '//etc', '/proc/self/cwd', '~', 'C:\\', `/${'a'.repeat(4_095)}`])(
+  it.each(['', '.', 'tree', '/', '/etc', '//etc', '/proc/self/cwd', '~', 'C:\\', `/${'a'.repeat(4_095)}`])(
     'refuses %j, which no root is above, without looking whether it is there',
     async (asked) => {
       expect(await tcp.dirReaddir(asked)).toEqual({ status: errno.EACCES });

@@ -5,7 +5,10 @@ const benches: Readonly<Record<string, (words: readonly string[]) => Promise<voi
   runtime: async (words) => (await import('./runtime.js')).runtimeBench(words),
   rpcbind: async (words) => (await import('./rpcbind.js')).rpcbindBench(words),
   hostile: async (words) => (await import('./hostile.js')).hostileBench(words),
-  soak: async (words) => (await import('./soak.js')).soakBench(words),
+  soak: async (words) =>
+    words[0] === 'siege'
+      ? (await import('./siege.js')).siegeBench(words.slice(1))
+      : (await import('./soak.js')).soakBench(words),
   fuzz: async (words) => (await import('./fuzz.js')).fuzzBench(words),
 };
 

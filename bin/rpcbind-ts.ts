@@ -4,27 +4,19 @@
  * business; serving is ../rpcbind.
  */
 
-import { existsSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
-import {
-  createRpcbind,
-  defaultRpcbindPort,
-  type InheritedDoor,
-  LOCAL_SOCKET_PATH,
-  PMAP_PORT,
-  type Rpcbind,
-  type RpcbindDaemonOptions,
-  STATE_FOLDER,
-} from '../rpcbind/index.js';
-import { hasNative } from '../runtime/index.js';
+import { defaultRpcbindPort, STATE_FOLDER } from '../rpcbind/index.js';
 import { readAccess } from './rpcbind/access.js';
+import { become, takePrepared, wayToBecome } from './rpcbind/launch.js';
 import { createLog, EventLog, type LogFormat } from './rpcbind/log.js';
-import { becomeUser } from './rpcbind/privileges.js';
-import { inheritedDoors, notify } from './rpcbind/systemd.js';
+import { doors, type OpenOptions, open, toPrepare } from './rpcbind/open.js';
+import { notify } from './rpcbind/systemd.js';
+import { chooseUser } from './rpcbind/users.js';
 import {
   CliError,
   command,
   describe,
+  endWithin,
   integer,
   portOption,
   run,
@@ -33,15 +25,11 @@ import {
 } from './support/cli.js';
 import { programNames } from './support/programs.js';
 
-interface Options {
-  readonly host: readonly string[];
+interface Options extends OpenOptions {
   readonly port?: number;
-  readonly local: readonly string[] | false;
   readonly insecure?: boolean;
   readonly remoteCalls?: boolean;
-  readonly warmStart?: boolean;
   readonly cold?: boolean;
-  readonly stateDir?: string | false;
   readonly keepStale?: boolean;
   readonly advertise: readonly string[];
   readonly allow: readonly string[];
@@ -81,8 +69,11 @@ const program = command('rpcbind-ts', 'Tells callers where the programs of this 
   .option('--table-bytes <n>', 'of tables over UDP to one source a minute', count)
   .option('--max-registrations <n>', 'of all owners together', count)
   .option('--max-per-owner <n>', 'of one owner that is not root', count)
-  .option('-s, --secure', 'become the user daemon once the ports are bound')
-  .option('--user <name>', 'become this user once the ports are bound')
+  .option('-s, --secure', 'as root, serve as the user daemon')
+  .option(
+    '--user <name>',
+    'as root, serve as this user (default: the first of _rpc, rpc, daemon; root to stay root)',
+  )
   .option('--log-format <format>', 'text or json', logFormat, 'text')
   .option('-f, --foreground', 'stay in the foreground (always so)')
   .option('-a, --abort', 'with -d, abort on a fault')
@@ -100,24 +91,27 @@ for (const option of program.options) {
 setFlagsFromString('--semi-space-growth-factor=1');
 
 program.action(async (options: Options) => {
-  const stopped = untilSignal();
   const log = createLog(options.logFormat, options.debug ?? false);
-  const events = new EventLog(log, programNames());
+  const warn = (text: string): void => log.warn({ event: 'warning' }, text);
+  const port = options.port ?? defaultRpcbindPort();
   const lists = (): ReturnType<typeof readAccess> => readAccess(options, options.accessFile);
+  const prepared = takePrepared();
+  const code = prepared === undefined ? await asAnotherUser(options, port, warn) : undefined;
+  if (code !== undefined) {
+    process.exitCode = code;
+    return;
+  }
+  const stopped = untilSignal();
+  const events = new EventLog(log, programNames());
   const fault = (error: unknown): void => {
     log.error({ event: 'fault', stack: error instanceof Error ? error.stack : undefined }, describe(error));
     if (options.abort === true && options.debug === true) process.abort();
   };
-  const port = options.port ?? defaultRpcbindPort();
-  const isSystem = port === PMAP_PORT;
-  const stateFolder = stateFolderOf(options, isSystem);
-  const warn = (text: string): void => log.warn({ event: 'warning' }, text);
-  const rpcbind = await start(options, isSystem, warn, {
+  const rpcbind = await open(options, prepared, warn, {
     port,
     ...lists(),
     isInsecure: options.insecure ?? false,
     remoteCalls: options.remoteCalls ?? false,
-    stateFolder,
     isColdStart: options.cold ?? false,
     liveness: options.keepStale === true ? 'off' : 'auto',
     advertise: options.advertise,
@@ -129,8 +123,6 @@ program.action(async (options: Options) => {
     onError: fault,
     onWarning: warn,
   });
-  const user = options.user ?? (options.secure === true ? 'daemon' : undefined);
-  if (user !== undefined) becomeUser(user, stateFolder);
   process.on('SIGHUP', () => {
     events.names = programNames();
     try {
@@ -146,112 +138,36 @@ program.action(async (options: Options) => {
   notify('STOPPING=1');
   log.info({ event: 'stop', signal, refused: rpcbind.refused() }, `${signal}: draining`);
   await rpcbind.close();
+  endWithin(END_MS);
 });
 
-/** Opens what there is. What was not asked for by name and cannot be opened is left out, with a warning. */
-async function start(
+/** How long the log's reader may take for what is left once the daemon has ended, in milliseconds. */
+const END_MS = 1_000;
+
+/**
+ * As root, goes on as another user: what strangers send is never parsed by root. Undefined where this process is to
+ * serve itself; else the exit code of the one that served. Where no user was named and none can be become (a container
+ * with one user), root serves, with a warning.
+ */
+async function asAnotherUser(
   options: Options,
-  isSystem: boolean,
+  port: number,
   warn: (text: string) => void,
-  of: RpcbindDaemonOptions & { readonly port: number },
-): Promise<Rpcbind> {
-  const inherited = inheritedDoors();
-  let { stateFolder } = of;
-  let hosts = hostsOf(options.host);
-  let local = localsOf(options, isSystem);
-  if (local.length > 0 || inherited.some(({ netid }) => netid === 'local')) warnOfUnknownPeers(warn);
-  for (;;) {
-    try {
-      return await createRpcbind({ ...of, stateFolder, host: hosts, local, inherited });
-    } catch (cause) {
-      const { code, address } = codeOf(cause);
-      const hasNoIPv6 = ['EAFNOSUPPORT', 'EADDRNOTAVAIL', 'EPROTONOSUPPORT'].includes(code);
-      if (options.host.length === 0 && hosts.includes('::') && hasNoIPv6) {
-        warn(`this host has no IPv6 (${code}): serving IPv4 alone`);
-        hosts = hosts.filter((host) => host !== '::');
-      } else if (
-        local.length > 0 &&
-        options.local !== false &&
-        options.local.length === 0 &&
-        isPath(address)
-      ) {
-        if (code === 'EADDRINUSE') throw new CliError(explain(cause, of.port, inherited), { cause });
-        warn(`no local socket: ${describe(cause)}`);
-        local = [];
-      } else if (code === 'RPCBIND_STATE' && options.stateDir === undefined && options.warmStart !== true) {
-        warn(`${describe(cause)}: they end with this process`);
-        stateFolder = undefined;
-      } else throw new CliError(explain(cause, of.port, inherited), { cause });
-    }
+): Promise<number | undefined> {
+  const isNamed = options.user !== undefined || options.secure === true;
+  if (process.geteuid?.() !== 0) {
+    if (!isNamed) return undefined;
+    throw new CliError('--user and -s are for root: start the daemon as the user that it is to serve as');
   }
-}
-
-/** All addresses, or those given and loopback, as rpcbind(8) does: services of this host register there. */
-function hostsOf(given: readonly string[]): string[] {
-  if (given.length === 0) return ['0.0.0.0', '::'];
-  const all = new Set(given);
-  const isWild = (host: string): boolean => all.has(host);
-  if (given.some((host) => !host.includes(':')) && !isWild('0.0.0.0')) all.add('127.0.0.1');
-  if (given.some((host) => host.includes(':')) && !isWild('::')) all.add('::1');
-  return [...all];
-}
-
-function localsOf(options: Options, isSystem: boolean): string[] {
-  if (options.local === false) return [];
-  if (options.local.length > 0) return options.local.map((path) => path.replace(/^@/, '\0'));
-  if (!isSystem) return [];
-  return process.platform === 'linux' ? [LOCAL_SOCKET_PATH, `\0${LOCAL_SOCKET_PATH}`] : [LOCAL_SOCKET_PATH];
-}
-
-function stateFolderOf(options: Options, isSystem: boolean): string | undefined {
-  if (options.stateDir === false) return undefined;
-  if (options.stateDir !== undefined) return options.stateDir;
-  if (options.warmStart === true) return STATE_FOLDER;
-  return isSystem && (process.getuid?.() === 0 || existsSync(STATE_FOLDER)) ? STATE_FOLDER : undefined;
-}
-
-/** Without the means to ask who is at the other end, nobody on the local socket is anybody. */
-function warnOfUnknownPeers(warn: (text: string) => void): void {
-  if (hasNative()) return;
-  warn(
-    'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there have no owner and can be taken back by root alone, over loopback',
-  );
-}
-
-function explain(error: unknown, port: number, inherited: readonly InheritedDoor[]): string {
-  const { code, address } = codeOf(error);
-  if (code === 'RPCBIND_STATE') return `${describe(error)}; choose another folder with --state-dir`;
-  if (inherited.length > 0) return `a socket passed by LISTEN_FDS cannot be served: ${describe(error)}`;
-  if (isPath(address))
-    return code === 'EADDRINUSE'
-      ? `the local socket ${address} is taken: another rpcbind runs here; stop it, or leave the socket out with --no-local`
-      : `cannot serve on the local socket ${address}: ${describe(error)}`;
-  const place = address === undefined ? `port ${port}` : `${address} port ${port}`;
-  if (code === 'EADDRINUSE')
-    return `${place} is taken: another rpcbind runs here; stop it, or choose another port with --port`;
-  if (code === 'EACCES')
-    return `${place} may not be bound by this user: run as root or with CAP_NET_BIND_SERVICE, or choose a port over 1023 with --port`;
-  return `cannot serve on ${place}: ${describe(error)}`;
-}
-
-function codeOf(error: unknown): { readonly code: string; readonly address: string | undefined } {
-  const { code, address } = error as { code?: unknown; address?: unknown };
-  return {
-    code: typeof code === 'string' ? code : '',
-    address: typeof address === 'string' ? address.replace('\0', '@') : undefined,
-  };
-}
-
-function isPath(address: string | undefined): boolean {
-  return address !== undefined && /^[/@]/.test(address);
-}
-
-function doors(rpcbind: Rpcbind): string {
-  return rpcbind.listeners
-    .map(({ netid, address, port }) =>
-      netid === 'local' ? `local ${address.replace('\0', '@')}` : `${netid} ${address}:${port}`,
-    )
-    .join(', ');
+  const user = chooseUser(options);
+  if (user === undefined) return undefined;
+  const way = wayToBecome(user);
+  if (typeof way === 'string') {
+    if (isNamed) throw new CliError(`cannot become user ${user.name}: ${way}`);
+    warn(`serving as root: ${way}`);
+    return undefined;
+  }
+  return become(user, way, toPrepare(options, port, warn));
 }
 
 function logFormat(text: string): LogFormat {

@@ -44,10 +44,19 @@ export interface RpcbindDaemonOptions extends AccessOptions, ReachOptions, Regis
   readonly local?: readonly string[];
   /** Doors that are open already; with any of them, `host`, `port` and `local` open none. Default: none. */
   readonly inherited?: readonly InheritedDoor[];
+  /** Local sockets that are open already, beside those of `local`. Default: none. */
+  readonly openedLocal?: readonly InheritedDoor[];
+  /**
+   * Called once every socket is open, before the first call is answered; what it throws ends the start. For checks of
+   * what this process may do. Default: none.
+   */
+  readonly onOpened?: () => void;
   /** Whether calls are passed on (CALLIT, BCAST, INDIRECT). Default false. */
   readonly remoteCalls?: boolean;
   /** The folder of journal and snapshot. Default: none, and registrations end with the daemon. */
   readonly stateFolder?: string | undefined;
+  /** A descriptor of that folder, where it is open already; it stays the caller's. Default: opened by its path. */
+  readonly stateFolderFd?: number | undefined;
   /** Whether what the folder holds is ignored at the start. Default false. */
   readonly isColdStart?: boolean;
   /** How it is found out which servers are gone. Default 'auto'; 'off' keeps every registration. */
@@ -80,14 +89,14 @@ export interface Rpcbind {
 
 /**
  * Starts an rpcbind: program 100000, versions 2, 3 and 4, over IPv4, IPv6 and the local socket (RFC 1833). Rejects with the system's error where a door cannot be opened
- * (EADDRINUSE, EACCES, EADDRNOTAVAIL), with none left open.
+ * (EADDRINUSE, EACCES, EADDRNOTAVAIL), with none left open and no call answered.
  */
 export async function createRpcbind(options: RpcbindDaemonOptions = {}): Promise<Rpcbind> {
   const daemon = new Daemon(options);
   try {
     await daemon.open(options);
   } catch (error) {
-    await daemon.close();
+    await daemon.abandon();
     throw error;
   }
   return daemon;
@@ -110,7 +119,11 @@ class Daemon implements Rpcbind {
     const entries = (): Iterable<Entry> => this.registry.entries();
     this.warn = options.onWarning ?? (() => undefined);
     if (options.stateFolder !== undefined)
-      this.state = new WarmStart(options.stateFolder, entries, this.warn);
+      this.state = new WarmStart(
+        { path: options.stateFolder, fd: options.stateFolderFd },
+        entries,
+        this.warn,
+      );
     this.binder = new Binder({
       registry: this.registry,
       access: this.access,
@@ -142,6 +155,12 @@ class Daemon implements Rpcbind {
   }
 
   async open(options: RpcbindDaemonOptions): Promise<void> {
+    // The folder first: what was acknowledged must be there for the first caller. Sockets last, and held until all of
+    // them are open: a daemon that cannot start answers nobody.
+    await this.state?.acquire();
+    if (options.isColdStart !== true) this.restore();
+    this.state?.open();
+    this.server.hold();
     const { inherited = [] } = options;
     const udp: UdpExtras = {
       ...(options.native === undefined ? {} : { native: options.native }),
@@ -149,9 +168,10 @@ class Daemon implements Rpcbind {
     };
     for (const door of inherited) await this.take(door, udp);
     if (inherited.length === 0) await this.openDoors(options, udp);
+    for (const door of options.openedLocal ?? []) await this.take(door, udp);
     this.registerOurselves();
-    if (options.isColdStart !== true) this.restore();
-    this.state?.open();
+    options.onOpened?.();
+    this.server.release();
   }
 
   private async openDoors(options: RpcbindDaemonOptions, udp: UdpExtras): Promise<void> {
@@ -186,7 +206,6 @@ class Daemon implements Rpcbind {
       else if (outcome !== 'same')
         this.warn(`a registration of the last daemon is left out (${outcome}): ${nameOf(one)}`);
     }
-    this.binder.table();
   }
 
   registrations(): AddressRegistration[] {
@@ -218,6 +237,14 @@ class Daemon implements Rpcbind {
     this.state?.close();
   }
 
+  /** Ends a start that failed: files stay as they were. */
+  async abandon(): Promise<void> {
+    this.closing ??= this.server.close();
+    await this.closing;
+    await this.relay.close();
+    this.state?.abandon();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
@@ -242,6 +269,9 @@ class Daemon implements Rpcbind {
           { isPermanent: true },
         );
     }
+    this.registry.movePermanentFirst();
+    // What has died since the last daemon leaves the table.
+    this.binder.table();
   }
 }
 

@@ -53,6 +53,8 @@ export {
   UNKNOWN,
 } from './registry.js';
 export { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
+export { MAX_STATE_BYTES } from './statefiles.js';
+export { LOCK_ANSWER_MS, LOCK_FILE, StateHeldError } from './statelock.js';
 export { MAX_STATISTICS_ROWS } from './stats.js';
 export {
   canonicalIPv6,
@@ -69,7 +71,6 @@ export {
 export {
   JOURNAL_FILE,
   MAX_DEAD_LINES,
-  MAX_STATE_BYTES,
   PORTMAP_FILE,
   SNAPSHOT_FILE,
   STATE_FOLDER,

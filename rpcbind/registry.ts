@@ -93,6 +93,15 @@ export class Registry {
     return this.all.values();
   }
 
+  /** Lists the daemon's own registrations before all others: they are made once its sockets are open, which is last. */
+  movePermanentFirst(): void {
+    const others = [...this.all].filter((entry) => !entry.isPermanent);
+    for (const entry of others) {
+      this.all.delete(entry);
+      this.all.add(entry);
+    }
+  }
+
   /**
    * Adds a registration. `same` where it is there with the same address, `taken` where with another;
    * `invalid` where netid or address are none (one bad address would spoil every list it is in);

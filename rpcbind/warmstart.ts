@@ -3,29 +3,20 @@
  * that SIGKILL loses nothing. The snapshot is what the C rpcbind reads and writes: `rpcbind.xdr`, the
  * list of version 4, and `portmap.xdr`, that of version 2, in XDR; so one can take over from the other.
  *
- *   rpcbind-ts journal 1
+ *   rpcbind-ts journal 2 <64 hex digits: SHA-256 of rpcbind.xdr, or "-">
  *   <16 hex digits of SHA-256> {"set":[{"program":...}]}
  *   <16 hex digits of SHA-256> {"unset":[[program,version,"netid"]]}
+ *
+ * The digest says which snapshot the journal goes on from. Where `rpcbind.xdr` is another by now, the C daemon has run
+ * since, and its snapshot counts; else the journal does. Clocks are not asked: they can be set back. Version 1, which had
+ * no digest, is read where its file is the later one.
  *
  * A last line without its end was never acknowledged and is left out. Any other line that is not as it
  * was written means that the file cannot be believed: it is set aside whole.
  */
 
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  futimesSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
-import path from 'node:path';
+import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
 import { type Codec, decode, encode } from '../xdr/index.js';
 import type { Keeper } from './binder.js';
 import { RpcbindError } from './errors.js';
@@ -38,6 +29,8 @@ import {
   type rpcblist_ptr,
   rpcblist_ptrCodec,
 } from './rpcbind.gen.js';
+import { StateFiles, writeAll } from './statefiles.js';
+import { type StateLock, takeLock } from './statelock.js';
 import { formatUaddr } from './uaddr.js';
 
 /** Where Debian's rpcbind keeps its files. */
@@ -47,12 +40,11 @@ export const SNAPSHOT_FILE = 'rpcbind.xdr';
 export const PORTMAP_FILE = 'portmap.xdr';
 /** Lines that say nothing any more, before the journal is written anew. */
 export const MAX_DEAD_LINES = 4_096;
-/** Largest file that is read: 64 MiB. */
-export const MAX_STATE_BYTES = 64 * 1024 * 1024;
 
-const HEADER = 'rpcbind-ts journal 1\n';
+const HEADER = /^rpcbind-ts journal (\d+)(?: ([0-9a-f]{64}|-))?\n/;
+const VERSION = 2;
+const NO_SNAPSHOT = '-';
 const SUM_DIGITS = 16;
-const PRIVATE = 0o600;
 
 /** A registration, and whether a listener was seen at its address. */
 export interface Kept extends AddressRegistration {
@@ -63,55 +55,92 @@ type Change =
   | { readonly set: readonly Kept[] }
   | { readonly unset: readonly (readonly [program: number, version: number, netid: string])[] };
 
-/** The files of one daemon in one folder. No other process may use the folder at the same time. */
+/** A journal as it was found. */
+interface Journal {
+  readonly version: number;
+  /** The digest of the snapshot that it goes on from; undefined in version 1. */
+  readonly snapshot: string | undefined;
+  readonly registrations: Kept[];
+  /** Bytes of whole lines. */
+  readonly bytes: number;
+}
+
+/** The files of one daemon in one folder. */
 export class WarmStart implements Keeper {
-  private readonly folder: string;
+  private readonly files: StateFiles;
   private readonly table: () => Iterable<Entry>;
   private readonly warn: (text: string) => void;
+  private lock: StateLock | undefined;
   private fd: number | undefined;
   /** Bytes of whole lines in the journal that was recovered from; undefined where it was not. */
   private recoveredBytes: number | undefined;
+  /** The digest of `rpcbind.xdr` as it is now. */
+  private snapshot = NO_SNAPSHOT;
   private deadLines = 0;
 
   /**
-   * `table` is what there is to keep; `warn` is told of what went wrong without a loss. Throws RpcbindError
-   * `RPCBIND_STATE` where the folder cannot be made.
+   * `folder` by its path, and by its descriptor where it is open already; `table` is what there is to keep; `warn` is
+   * told of what went wrong without a loss. Throws RpcbindError `RPCBIND_STATE` where the folder cannot be made, or
+   * where others can write to it.
    */
-  constructor(folder: string, table: () => Iterable<Entry>, warn: (text: string) => void) {
-    this.folder = folder;
+  constructor(
+    folder: { readonly path: string; readonly fd?: number | undefined },
+    table: () => Iterable<Entry>,
+    warn: (text: string) => void,
+  ) {
     this.table = table;
     this.warn = warn;
     try {
-      // One level alone: Node's recursive mkdir never ends where a parent takes no folders (/proc).
-      if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) mkdirSync(folder);
+      this.files = new StateFiles(folder.path, folder.fd);
     } catch (cause) {
-      throw stateError(folder, cause);
+      throw stateError(folder.path, cause);
+    }
+  }
+
+  /** Makes the folder this daemon's alone. Rejects with RpcbindError `RPCBIND_STATE` that names who has it. */
+  async acquire(): Promise<void> {
+    try {
+      this.lock = await takeLock(this.files);
+    } catch (cause) {
+      this.files.close();
+      throw stateError(this.files.folder, cause);
     }
   }
 
   /**
-   * What was registered when the last daemon ended, ours or the C one: of journal and snapshot the one
-   * written later. A file that is damaged is renamed and never used in part.
+   * What was registered when the last daemon ended, ours or the C one. A file that is damaged is renamed and never used
+   * in part.
    */
   recover(): Kept[] {
-    const journalAt = this.writtenAt(JOURNAL_FILE);
-    const snapshotAt = this.writtenAt(SNAPSHOT_FILE);
-    const journalFirst = journalAt !== undefined && (snapshotAt === undefined || journalAt >= snapshotAt);
-    const sources = [
-      { file: JOURNAL_FILE, read: (bytes: Buffer) => this.readJournal(bytes) },
-      { file: SNAPSHOT_FILE, read: readSnapshot },
-      { file: PORTMAP_FILE, read: readPortmap },
-    ];
-    if (!journalFirst) sources.push(sources.shift() as (typeof sources)[number]);
-    for (const { file, read } of sources) {
-      try {
-        const bytes = this.readWhole(file);
-        if (bytes !== undefined) return read(bytes);
-      } catch (error) {
-        this.warn(`${path.join(this.folder, file)} is damaged (${reasonOf(error)}): ${this.setAside(file)}`);
-      }
+    const snapshot = this.readFile(SNAPSHOT_FILE, (bytes) => ({ bytes, rows: readSnapshot(bytes) }));
+    this.snapshot = snapshot === undefined ? NO_SNAPSHOT : digestOf(snapshot.value.bytes);
+    const journal = this.readFile(JOURNAL_FILE, (bytes) => this.readJournal(bytes));
+    if (journal !== undefined && this.isLater(journal, snapshot?.changedMs)) {
+      this.recoveredBytes = journal.value.version === VERSION ? journal.value.bytes : undefined;
+      return journal.value.registrations;
     }
-    return [];
+    if (snapshot !== undefined) return snapshot.value.rows;
+    return this.readFile(PORTMAP_FILE, readPortmap)?.value ?? [];
+  }
+
+  /** Whether the journal knows more than the snapshot: where that one is what the journal goes on from. */
+  private isLater(journal: Read<Journal>, snapshotMs: number | undefined): boolean {
+    if (snapshotMs === undefined) return true;
+    if (journal.value.snapshot === undefined) return journal.changedMs >= snapshotMs;
+    return journal.value.snapshot === this.snapshot;
+  }
+
+  /** Reads a file; where it cannot be believed, sets it aside with a warning. */
+  private readFile<T>(file: string, read: (bytes: Buffer) => T): Read<T> | undefined {
+    try {
+      const found = this.files.read(file);
+      return found === undefined ? undefined : { value: read(found.bytes), changedMs: found.changedMs };
+    } catch (error) {
+      const mark = error instanceof NewerVersion ? 'newer' : 'damaged';
+      const what = mark === 'newer' ? 'was written by a newer rpcbind-ts' : `is damaged (${reasonOf(error)})`;
+      this.warn(`${this.files.nameOf(file)} ${what}: ${this.setAside(file, mark)}`);
+      return undefined;
+    }
   }
 
   /**
@@ -122,12 +151,14 @@ export class WarmStart implements Keeper {
     try {
       if (this.recoveredBytes === undefined) this.rewrite();
       else {
-        this.fd = openSync(path.join(this.folder, JOURNAL_FILE), 'a', PRIVATE);
+        this.fd = this.files.append(JOURNAL_FILE);
+        if (this.fd === undefined) throw new Error(`${JOURNAL_FILE} went away`);
         ftruncateSync(this.fd, this.recoveredBytes);
         this.shorten();
       }
     } catch (cause) {
-      throw stateError(this.folder, cause);
+      this.abandon();
+      throw stateError(this.files.folder, cause);
     }
   }
 
@@ -145,22 +176,34 @@ export class WarmStart implements Keeper {
     this.shorten(new Set(entries));
   }
 
-  /** Writes the snapshot in the C daemon's format, and ends the journal. Throws RpcbindError `RPCBIND_STATE`. */
+  /**
+   * Writes the snapshot in the C daemon's format, ends the journal, and gives the folder back. May be called twice.
+   * Throws RpcbindError `RPCBIND_STATE`.
+   */
   close(): void {
-    if (this.fd === undefined) return;
     try {
+      if (this.fd === undefined) return;
       const entries = [...this.table()];
-      closeSync(this.replace(SNAPSHOT_FILE, encode(rpcblist_ptrCodec, rowsOf(entries))));
-      closeSync(this.replace(PORTMAP_FILE, encode(pmaplistCodec, mappingsOf(entries))));
-      // Last, so that it is the later one: it knows more than the snapshot.
+      const snapshot = encode(rpcblist_ptrCodec, rowsOf(entries));
+      closeSync(this.files.replace(SNAPSHOT_FILE, snapshot));
+      this.snapshot = digestOf(snapshot);
+      closeSync(this.files.replace(PORTMAP_FILE, encode(pmaplistCodec, mappingsOf(entries))));
+      // It knows more than the snapshot: whether a listener was ever seen. Where it cannot be written, the snapshot counts.
       this.shorten();
-      if (this.fd !== undefined) futimesSync(this.fd, new Date(), new Date());
     } catch (cause) {
-      throw stateError(this.folder, cause);
+      throw stateError(this.files.folder, cause);
     } finally {
-      if (this.fd !== undefined) closeSync(this.fd);
-      this.fd = undefined;
+      this.abandon();
     }
+  }
+
+  /** Closes everything and writes nothing: what is on disk stays as it is. May be called twice. */
+  abandon(): void {
+    if (this.fd !== undefined) closeSync(this.fd);
+    this.fd = undefined;
+    this.lock?.release();
+    this.lock = undefined;
+    this.files.close();
   }
 
   private append(change: Change): void {
@@ -170,50 +213,34 @@ export class WarmStart implements Keeper {
       writeAll(this.fd, Buffer.from(lineOf(change)));
     } catch (cause) {
       ftruncateSync(this.fd, before);
-      throw stateError(this.folder, cause);
+      throw stateError(this.files.folder, cause);
     }
   }
 
   private rewrite(without: ReadonlySet<Entry> = new Set()): void {
-    const lines = [HEADER];
+    const lines = [`rpcbind-ts journal ${VERSION} ${this.snapshot}\n`];
     for (const entry of this.table())
       if (!entry.isPermanent && !without.has(entry)) lines.push(lineOf({ set: [kept(entry)] }));
-    const fd = this.replace(JOURNAL_FILE, Buffer.from(lines.join('')));
+    const fd = this.files.replace(JOURNAL_FILE, Buffer.from(lines.join('')));
     if (this.fd !== undefined) closeSync(this.fd);
     this.fd = fd;
     this.deadLines = 0;
   }
 
-  /**
-   * A new file in the place of an old one: there is never half of it. Its descriptor, open to append to: to open it
-   * once it is in place might fail, with the old one gone.
-   */
-  private replace(file: string, bytes: Uint8Array): number {
-    const target = path.join(this.folder, file);
-    const fd = openSync(`${target}.new`, 'a', PRIVATE);
-    try {
-      ftruncateSync(fd, 0);
-      writeAll(fd, bytes);
-      renameSync(`${target}.new`, target);
-      return fd;
-    } catch (error) {
-      closeSync(fd);
-      // What is there of it takes up room, on a disk that may have none.
-      rmSync(`${target}.new`, { force: true });
-      throw error;
-    }
-  }
-
-  private readJournal(bytes: Buffer): Kept[] {
+  private readJournal(bytes: Buffer): Journal {
     const text = bytes.toString('utf8');
-    if (!text.startsWith(HEADER)) throw new Error('it does not begin as a journal does');
+    const [header, number, snapshot] = HEADER.exec(text) ?? [];
+    if (header === undefined) throw new Error('it does not begin as a journal does');
+    const version = Number(number);
+    if (version > VERSION) throw new NewerVersion();
+    if ((snapshot === undefined) !== (version === 1)) throw new Error('line 1 is not as it was written');
     const end = text.lastIndexOf('\n') + 1;
     if (end !== text.length)
       this.warn(
-        `${path.join(this.folder, JOURNAL_FILE)} ends within a line, which was never acknowledged and is left out`,
+        `${this.files.nameOf(JOURNAL_FILE)} ends within a line, which was never acknowledged and is left out`,
       );
     const found = new Map<string, Kept>();
-    const lines = text.slice(HEADER.length, end).split('\n').slice(0, -1);
+    const lines = text.slice(header.length, end).split('\n').slice(0, -1);
     lines.forEach((line, i) => {
       const change = changeOf(line);
       if (change === undefined) throw new Error(`line ${i + 2} is not as it was written`);
@@ -221,20 +248,12 @@ export class WarmStart implements Keeper {
         for (const one of change.set) found.set(keyOf(one.program, one.version, one.netid), one);
       else for (const key of change.unset) found.delete(keyOf(...key));
     });
-    this.recoveredBytes = Buffer.byteLength(text.slice(0, end));
-    return [...found.values()];
-  }
-
-  private readWhole(file: string): Buffer | undefined {
-    const name = path.join(this.folder, file);
-    const size = statSync(name, { throwIfNoEntry: false })?.size;
-    if (size === undefined) return undefined;
-    if (size > MAX_STATE_BYTES) throw new Error(`${size} bytes, where ${MAX_STATE_BYTES} are read`);
-    return readFileSync(name);
-  }
-
-  private writtenAt(file: string): number | undefined {
-    return statSync(path.join(this.folder, file), { throwIfNoEntry: false })?.mtimeMs;
+    return {
+      version,
+      snapshot,
+      registrations: [...found.values()],
+      bytes: Buffer.byteLength(text.slice(0, end)),
+    };
   }
 
   /** Writes the journal anew, where that can be done: the long one says the same. */
@@ -243,23 +262,30 @@ export class WarmStart implements Keeper {
       this.rewrite(without);
     } catch (error) {
       this.deadLines = 0;
-      this.warn(`${path.join(this.folder, JOURNAL_FILE)} stays long for now: ${reasonOf(error)}`);
+      this.warn(`${this.files.nameOf(JOURNAL_FILE)} stays long for now: ${reasonOf(error)}`);
     }
   }
 
-  private setAside(file: string): string {
-    const aside = `${path.join(this.folder, file)}.damaged-${Date.now()}`;
+  private setAside(file: string, mark: string): string {
     try {
-      renameSync(path.join(this.folder, file), aside);
-      return `set aside as ${aside}`;
+      return `set aside as ${this.files.setAside(file, mark)}`;
     } catch (error) {
       return `it cannot be set aside either: ${reasonOf(error)}`;
     }
   }
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+/** A file as it was read, and when it was changed. */
+interface Read<T> {
+  readonly value: T;
+  readonly changedMs: number;
+}
+
+/** Of a journal whose version is above {@link VERSION}. */
+class NewerVersion extends Error {}
+
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 function lineOf(change: Change): string {

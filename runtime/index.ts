@@ -125,11 +125,14 @@ export { accept_stat, auth_flavor, auth_stat } from './rpcmsg.gen.js';
 export {
   createServer,
   DEFAULT_DRAIN_MS,
+  MAX_HELD_BYTES,
+  MAX_HELD_CALLS,
   type RpcServer,
   type ServerOptions,
   type ServerStats,
 } from './server.js';
 export {
+  checkPath,
   connectTcp,
   connectUnix,
   DEFAULT_CONNECT_TIMEOUT_MS,

@@ -6,7 +6,7 @@
 import { Dispatcher, type DispatcherOptions, type DispatcherStats } from './dispatcher.js';
 import type { Service } from './procedure.js';
 import { listenTcp, listenUnix, type TcpListenOptions, type UnixListenOptions } from './streamlistener.js';
-import type { Listener, Receive } from './transport.js';
+import type { Listener, Origin, Receive } from './transport.js';
 import { listenUdp, type UdpListenOptions } from './udplistener.js';
 
 /** See {@link createServer}. */
@@ -24,17 +24,30 @@ export interface ServerStats extends DispatcherStats {
 /** Default for the time {@link RpcServer.close} waits for calls under way: 5 s. */
 export const DEFAULT_DRAIN_MS = 5_000;
 
+/** A call that waits for {@link RpcServer.release}. */
+interface Held {
+  readonly message: Uint8Array;
+  readonly origin: Origin;
+}
+
+/** Most calls, and most of their bytes, that {@link RpcServer.hold} keeps; further ones are dropped. */
+export const MAX_HELD_CALLS = 1_024;
+export const MAX_HELD_BYTES = 1024 * 1024;
+
 /** A server of any number of programs on any number of listeners. Made by {@link createServer}. */
 export class RpcServer {
   readonly dispatcher: Dispatcher;
   private readonly open: Listener[] = [];
   private readonly receive: Receive;
   private closing: Promise<void> | undefined;
+  private held: Held[] | undefined;
+  private heldBytes = 0;
 
   constructor(options: ServerOptions = {}) {
     const dispatcher = new Dispatcher(options);
     this.dispatcher = dispatcher;
-    this.receive = (message, origin) => dispatcher.handle(message, origin);
+    this.receive = (message, origin) =>
+      this.held === undefined ? dispatcher.handle(message, origin) : this.keepForLater(message, origin);
     for (const service of options.services ?? []) dispatcher.add(service);
   }
 
@@ -83,6 +96,25 @@ export class RpcServer {
   }
 
   /**
+   * Answers nothing from now on, until {@link release}: for a server that opens several listeners and must answer on all
+   * or on none. Calls wait, up to {@link MAX_HELD_CALLS} of them.
+   */
+  hold(): void {
+    this.held ??= [];
+  }
+
+  /** Answers the calls that {@link hold} kept, and those that come. */
+  release(): void {
+    const held = this.held ?? [];
+    this.held = undefined;
+    this.heldBytes = 0;
+    for (const { message, origin } of held) {
+      this.dispatcher.handle(message, origin);
+      origin.release?.();
+    }
+  }
+
+  /**
    * Takes no more calls, waits up to `drainMs` for those under way, sends their replies and closes
    * every door. May be called twice.
    */
@@ -105,6 +137,15 @@ export class RpcServer {
     clearTimeout(timer);
     this.dispatcher.abort(new Error('the server was closed'));
     await Promise.all(this.open.splice(0).map((listener) => listener.close()));
+  }
+
+  /** A copy: the bytes are the listener's, and the next message overwrites them. */
+  private keepForLater(message: Uint8Array, origin: Origin): void {
+    if (this.held === undefined || this.held.length >= MAX_HELD_CALLS) return;
+    if (this.heldBytes + message.length > MAX_HELD_BYTES) return;
+    this.heldBytes += message.length;
+    origin.hold?.();
+    this.held.push({ message: message.slice(), origin });
   }
 
   private keep(listener: Listener): Listener {

@@ -1,38 +1,54 @@
 /** The daemon's log: one line a noteworthy event, for people or, as JSON, for machines. */
 
-import { Writable } from 'node:stream';
 import pino, { type Logger } from 'pino';
 import { type BinderEvent, nameOf } from '../../rpcbind/index.js';
 import type { ProgramNames } from '../support/programs.js';
+import { LineOutput } from './output.js';
 
 /** Refusals logged a second at most: whoever may not register may still ask often. */
 export const MAX_REFUSAL_LINES_PER_SECOND = 20;
-/** Descriptor of the standard error. */
-const STDERR = 2;
 
 export type LogFormat = 'text' | 'json';
 
-/** A log on the standard error. */
+/** A log on the standard error, which is never waited for; see {@link LineOutput}. */
 export function createLog(format: LogFormat, isVerbose: boolean): Logger {
   const level = isVerbose ? 'debug' : 'info';
-  if (format === 'json')
-    return pino({ level, name: 'rpcbind-ts' }, pino.destination({ dest: STDERR, sync: true }));
-  return pino({ level }, new TextLines());
+  if (format === 'json') {
+    const name = 'rpcbind-ts';
+    const output = new LineOutput(process.stderr, (count) => {
+      const { pid } = process;
+      const msg = lostLines(count);
+      const of = {
+        level: pino.levels.values['warn'],
+        time: Date.now(),
+        pid,
+        name,
+        event: 'lost',
+        count,
+        msg,
+      };
+      return `${JSON.stringify(of)}\n`;
+    });
+    return pino({ level, name }, output);
+  }
+  const output = new LineOutput(process.stderr, (count) => `rpcbind-ts: warning: ${lostLines(count)}\n`);
+  return pino({ level }, { write: (line: string) => output.write(textOf(line)) });
 }
 
-/** Log lines as people read them: the level where it matters, and the message. */
-class TextLines extends Writable {
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    const { level, msg } = JSON.parse(chunk.toString()) as { level: number; msg: string };
-    const label =
-      level >= pino.levels.values['error']!
-        ? 'error: '
-        : level >= pino.levels.values['warn']!
-          ? 'warning: '
-          : '';
-    process.stderr.write(`rpcbind-ts: ${label}${msg}\n`);
-    done();
-  }
+function lostLines(count: number): string {
+  return `${count} lines of this log were lost: nobody read it`;
+}
+
+/** A log line as people read it: the level where it matters, and the message. */
+function textOf(line: string): string {
+  const { level, msg } = JSON.parse(line) as { level: number; msg: string };
+  const label =
+    level >= pino.levels.values['error']!
+      ? 'error: '
+      : level >= pino.levels.values['warn']!
+        ? 'warning: '
+        : '';
+  return `rpcbind-ts: ${label}${msg}\n`;
 }
 
 /** Turns events of the daemon into lines. */

@@ -1,49 +1,111 @@
-/** Giving up root once the ports are bound. */
+/**
+ * Giving up root. A call from a stranger is parsed by an ordinary user alone: what root must open is opened first, then
+ * the process becomes setpriv(1) and Node again. Only so do all threads of Node lack root's rights: no-new-privileges and
+ * the bounding set belong to a thread, and cannot be set for the threads that Node has already.
+ */
 
-import { chownSync, readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { CliError, describe } from '../support/cli.js';
+import type { User } from './users.js';
 
-/** Becomes another user, with its groups and for good; the state folder becomes that user's. Throws CliError. */
-export function becomeUser(name: string, stateFolder: string | undefined): void {
-  const { uid, gid } = findUser(name);
-  try {
-    if (stateFolder !== undefined) {
-      chownSync(stateFolder, uid, gid);
-      for (const file of readdirSync(stateFolder)) chownSync(path.join(stateFolder, file), uid, gid);
+/** Where setpriv is looked for: a fixed list, since root's PATH may be anybody's. */
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv', '/usr/sbin/setpriv'] as const;
+/** The capability that stays: to bind port 111, also at addresses that the host gets later. */
+const KEPT_CAPABILITY = 'net_bind_service';
+/** Bits of capabilities(7). */
+const CAP_SETGID = 6n;
+const CAP_SETUID = 7n;
+const CAP_SETPCAP = 8n;
+const CAP_NET_BIND_SERVICE = 10n;
+/** Longest time a probe of setpriv may take, in milliseconds. */
+const PROBE_MS = 10_000;
+
+/** The program that gives up root, and its arguments up to the command that it runs. */
+export interface Setpriv {
+  readonly file: string;
+  readonly args: readonly string[];
+}
+
+/** How to become `user`; a text where that is impossible here, saying why. */
+export function setprivFor(user: User, script: string): Setpriv | string {
+  if (process.platform !== 'linux') return 'giving up root needs setpriv of Linux';
+  const file = SETPRIV.find((path) => existsSync(path));
+  if (file === undefined) return 'the program setpriv (package util-linux) is not here';
+  const held = capabilities(statusOf('self'));
+  const missing = [CAP_SETUID, CAP_SETGID, CAP_SETPCAP].filter((bit) => !has(held, bit));
+  if (missing.length > 0) return 'this root may not change its user (CAP_SETUID, CAP_SETGID, CAP_SETPCAP)';
+  if (!isMapped('uid_map', user.uid) || !isMapped('gid_map', user.gid))
+    return `user ${user.name} does not exist in this user namespace`;
+  const kept = has(held, CAP_NET_BIND_SERVICE) ? `-all,+${KEPT_CAPABILITY}` : '-all';
+  const args = [
+    ...['--reuid', String(user.uid), '--regid', String(user.gid), '--init-groups', '--no-new-privs'],
+    ...['--inh-caps', kept, '--ambient-caps', kept, '--bounding-set', kept, '--'],
+  ];
+  // As that user, since whether it may read is for the system to say: modes, groups, access control lists.
+  for (const path of [process.execPath, script]) {
+    try {
+      execFileSync(file, [...args, 'test', '-r', path], { stdio: 'pipe', timeout: PROBE_MS });
+    } catch (cause) {
+      const text = String((cause as { stderr?: unknown }).stderr ?? '').trim();
+      return text === '' ? `user ${user.name} cannot read ${path}` : `setpriv fails: ${describe(text)}`;
     }
-    process.setgroups?.(groupsOf(name, gid));
-    process.setgid?.(gid);
-    process.setuid?.(uid);
-  } catch (cause) {
-    throw new CliError(`cannot become user ${name}: ${describe(cause)}; --user works for root alone`, {
-      cause,
-    });
   }
+  return { file, args };
 }
 
-function findUser(name: string): { readonly uid: number; readonly gid: number } {
-  let text = '';
+/**
+ * Checks that no thread of this process has more than `uid` should: user, group, capabilities, no-new-privileges.
+ * Throws CliError where one has. Reads /proc; the kernel itself answers.
+ */
+export function checkDropped(uid: number): void {
+  const problems = new Set<string>();
+  for (const thread of readdirSync('/proc/self/task')) {
+    const status = statusOf(`self/task/${thread}`);
+    if (status === undefined) continue; // it ended meanwhile
+    const ids = (name: string): string[] => field(status, name).split(/\s+/);
+    if (ids('Uid').some((id) => Number(id) !== uid)) problems.add(`uids ${field(status, 'Uid')}`);
+    if (ids('Gid').some((id) => Number(id) === 0)) problems.add(`gids ${field(status, 'Gid')}`);
+    if (ids('Groups').includes('0')) problems.add('the group root');
+    for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'])
+      if ((BigInt(`0x${field(status, set)}`) & ~(1n << CAP_NET_BIND_SERVICE)) !== 0n)
+        problems.add(`${set} ${field(status, set)}`);
+    if (field(status, 'NoNewPrivs') !== '1') problems.add('no no-new-privileges');
+  }
+  if (problems.size > 0) throw new CliError(`giving up root left too much: ${[...problems].join(', ')}`);
+}
+
+function statusOf(process: string): string | undefined {
   try {
-    text = readFileSync('/etc/passwd', 'utf8');
-  } catch (cause) {
-    throw new CliError(`cannot look up user ${name}: ${describe(cause)}`, { cause });
+    return readFileSync(`/proc/${process}/status`, 'utf8');
+  } catch {
+    return undefined;
   }
-  const fields = text
-    .split('\n')
-    .map((line) => line.split(':'))
-    .find(([user, , uid]) => user === name || uid === name);
-  const [, , uid, gid] = fields ?? [];
-  if (uid === undefined || gid === undefined) throw new CliError(`there is no user ${name} in /etc/passwd`);
-  return { uid: Number(uid), gid: Number(gid) };
 }
 
-/** The groups of a user, as /etc/group lists them, and its own. */
-function groupsOf(name: string, own: number): number[] {
-  const lines = readFileSync('/etc/group', 'utf8').split('\n');
-  const found = lines.flatMap((line) => {
-    const [, , gid, members] = line.split(':');
-    return members?.split(',').includes(name) === true ? [Number(gid)] : [];
-  });
-  return [own, ...found];
+function field(status: string, name: string): string {
+  return new RegExp(`^${name}:[ \\t]*(.*?)[ \\t]*$`, 'm').exec(status)?.[1] ?? '';
+}
+
+function capabilities(status: string | undefined): bigint {
+  return BigInt(`0x${field(status ?? '', 'CapPrm') || '0'}`);
+}
+
+function has(set: bigint, bit: bigint): boolean {
+  return ((set >> bit) & 1n) === 1n;
+}
+
+/** Whether an id of this user namespace stands for any of the host (user_namespaces(7)). */
+function isMapped(file: 'uid_map' | 'gid_map', id: number): boolean {
+  try {
+    return readFileSync(`/proc/self/${file}`, 'utf8')
+      .trim()
+      .split('\n')
+      .some((line) => {
+        const [first, , count] = line.trim().split(/\s+/).map(Number);
+        return first !== undefined && count !== undefined && id >= first && id < first + count;
+      });
+  } catch {
+    return true;
+  }
 }

@@ -16,13 +16,20 @@ const MAX_FDS = 64;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 
+/** How many sockets were passed to this process. */
+export function inheritedCount(environment: NodeJS.ProcessEnv = process.env): number {
+  const { LISTEN_PID: pid, LISTEN_FDS: count } = environment;
+  if (count === undefined || Number(pid) !== process.pid || !/^\d+$/.test(count)) return 0;
+  return Math.min(Number(count), MAX_FDS);
+}
+
 /** The sockets passed to this process; none where there are none. Throws CliError where one cannot be served. */
 export function inheritedDoors(environment: NodeJS.ProcessEnv = process.env): InheritedDoor[] {
-  const { LISTEN_PID: pid, LISTEN_FDS: count } = environment;
-  if (count === undefined || Number(pid) !== process.pid) return [];
+  const count = inheritedCount(environment);
+  if (count === 0) return [];
   // Not for children of ours.
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete environment[name];
-  const fds = Array.from({ length: Math.min(Number(count), MAX_FDS) }, (_, i) => FIRST_FD + i);
+  const fds = Array.from({ length: count }, (_, i) => FIRST_FD + i);
   return fds.map((fd) => {
     const inode = /^socket:\[(\d+)\]$/.exec(linkOf(fd))?.[1];
     const socket = inode === undefined ? undefined : socketOfInode(Number(inode));

@@ -128,6 +128,11 @@ export function timeOptions(): Option[] {
   ];
 }
 
+/** Ends the process once what it printed is read, and after `limitMs` milliseconds even where nobody reads it. */
+export function endWithin(limitMs: number): void {
+  setTimeout(() => process.exit(), limitMs).unref();
+}
+
 /** Resolves at the first SIGINT or SIGTERM. A second one ends the process at once. */
 export function untilSignal(): Promise<NodeJS.Signals> {
   isServing = true;

@@ -1,7 +1,7 @@
 /** The daemon as a command: what it prints, what it refuses, and what survives its death. */
 
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -17,6 +17,8 @@ const running: Running[] = [];
 
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'rpcbind-ts-'));
+  // Started by root, the daemon serves as another user, who must be able to read its access file.
+  await chmod(folder, 0o755);
 });
 afterEach(async () => {
   for (const one of running.splice(0)) if (one.process.exitCode === null) await one.stop('SIGKILL');

@@ -4,7 +4,7 @@ import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { connectRpcbind, createRpcbind, JOURNAL_FILE } from '../../rpcbind/index.js';
+import { connectRpcbind, createRpcbind, JOURNAL_FILE, LOCK_FILE } from '../../rpcbind/index.js';
 import { describeWith, sandbox } from '../support/sandbox.js';
 
 const PROGRAM = 0x2000_0500;
@@ -36,7 +36,7 @@ const START = `node $BIN/rpcbind-ts.js --host 127.0.0.1 --no-local --state-dir /
 describeWith(['sandbox', 'root'], 'rpcbind-ts on a full disk', () => {
   const disk = `exec 2>&1
 ${CALLER}
-mkdir /run/state; mount -t tmpfs -o size=256k tmpfs /run/state
+mkdir /run/state; mount -t tmpfs -o size=256k,mode=755 tmpfs /run/state
 dd if=/dev/zero of=/run/state/filler bs=64k count=2 status=none
 `;
 
@@ -113,7 +113,7 @@ describeWith([], 'a journal that cannot be written anew', () => {
     await client.close();
     // As after SIGKILL.
     await rm(path.join(folder, `${JOURNAL_FILE}.new`), { recursive: true });
-    await cp(folder, copy, { recursive: true });
+    await cp(folder, copy, { recursive: true, filter: (file) => !file.endsWith(LOCK_FILE) });
     await using next = await createRpcbind({ ...options, stateFolder: copy });
     const versions = next.registrations().filter(({ program }) => program === PROGRAM);
     expect(versions.map(({ version }) => version)).toEqual([1, 3]);

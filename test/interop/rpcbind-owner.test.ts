@@ -79,7 +79,7 @@ kill $DAEMON`);
   it('made over the local socket has no owner where peers cannot be told, and the daemon says so', async () => {
     const { code, stdout } = await sandbox(`exec 2>&1
 ${CALLS}
-RPC_NATIVE=0 node $BIN/rpcbind-ts.js --no-state-dir >/run/log 2>&1 & DAEMON=$!
+RPC_NATIVE=0 node $BIN/rpcbind-ts.js --user root --no-state-dir >/run/log 2>&1 & DAEMON=$!
 wait_for grep -q serving /run/log
 cat /run/log
 as 1000 local set; as 1000 local unset; as 1001 local unset; as 0 local unset

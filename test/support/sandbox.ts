@@ -17,7 +17,7 @@ export const bin = path.join(root, 'dist/bin');
 const ENTER = [...(process.getuid?.() === 0 ? [] : ['-Ur']), '-nmpf', '--kill-child', '--mount-proc'];
 const PRELUDE = `set -eu
 ip link set lo up
-mount -t tmpfs tmpfs /run
+mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/rpcbind /run/project
 mount --bind "$PROJECT" /run/project
 `;

@@ -8,7 +8,9 @@ const benches: Readonly<Record<string, (words: readonly string[]) => Promise<voi
   soak: async (words) =>
     words[0] === 'siege'
       ? (await import('./siege.js')).siegeBench(words.slice(1))
-      : (await import('./soak.js')).soakBench(words),
+      : words[0] === 'faults'
+        ? (await import('./faults.js')).faultsBench(words.slice(1))
+        : (await import('./soak.js')).soakBench(words),
   fuzz: async (words) => (await import('./fuzz.js')).fuzzBench(words),
 };
 

@@ -37,11 +37,11 @@ export interface Keeper {
   removed(entries: readonly Entry[]): void;
 }
 
-/** Tells the living from the dead. */
+/** Finds out which registrations are of servers that are gone, and tells {@link Binder.drop}. */
 export interface Watcher {
-  /** Whether something listens at an address of this host; true where nobody can tell. */
-  isAlive(entry: Entry): boolean;
-  /** Notes whether a new registration has a listener. */
+  /** Notes that somebody asked for a registration: it is looked at soon. */
+  asks(entry: Entry): void;
+  /** Notes a new registration, and whether it has a listener. */
   noteNew(entry: Entry): void;
 }
 
@@ -113,10 +113,10 @@ export class Binder {
     // Our own numbers are ours.
     if (of.program === RPCBPROG) return false;
     const registration = { ...of, owner: ownerOf(peer) };
-    let outcome = this.registry.set(registration);
+    const outcome = this.registry.set(registration);
     if (outcome === 'taken') {
       const holder = this.registry.findExact(of.program, of.version, of.netid);
-      if (holder !== undefined && this.dropIfDead(holder)) outcome = this.registry.set(registration);
+      if (holder !== undefined) this.watcher?.asks(holder);
     }
     if (outcome === 'added') {
       const entry = this.registry.findExact(of.program, of.version, of.netid) as Entry;
@@ -159,14 +159,14 @@ export class Binder {
     }
     const owner = ownerOf(peer);
     const others = entries.filter((entry) => !this.registry.mayRemove(entry, owner));
-    if (others.some((entry) => !this.dropIfDead(entry))) {
+    if (others.length > 0) {
+      for (const entry of others) this.watcher?.asks(entry);
       const what = `UNSET of program ${program} version ${version}`;
       this.refused(what, `${owner} is not the owner`, peer);
       return false;
     }
-    const own = entries.filter((entry) => !others.includes(entry));
-    this.keeper?.removed(own);
-    for (const entry of own) {
+    this.keeper?.removed(entries);
+    for (const entry of entries) {
       this.registry.remove(entry);
       this.onEvent({ event: 'unset', registration: entry });
     }
@@ -182,21 +182,23 @@ export class Binder {
     by: BinderVersion,
     isExact = false,
   ): Entry | undefined {
-    let entry = this.lookUp(program, version, netid, isExact);
-    while (entry !== undefined && this.dropIfDead(entry))
-      entry = this.lookUp(program, version, netid, isExact);
+    const entry = isExact
+      ? this.registry.findExact(program, version, netid)
+      : this.registry.find(program, version, netid);
+    if (entry !== undefined) this.watcher?.asks(entry);
     this.stats.lookedUp(by, program, version, netid, entry !== undefined);
     return entry;
   }
 
-  /** The whole table without its dead. */
+  /** The whole table, oldest first. */
   table(): Entry[] {
-    return [...this.registry.entries()].filter((entry) => !this.dropIfDead(entry));
+    return [...this.registry.entries()];
   }
 
-  /** Takes out a registration whose listener is gone; true where that was so. */
-  dropIfDead(entry: Entry): boolean {
-    if (this.watcher === undefined || entry.isPermanent || this.watcher.isAlive(entry)) return false;
+  /** Takes out a registration whose server is gone; nothing where it was removed already. */
+  drop(entry: Entry): void {
+    if (entry.isPermanent || this.registry.findExact(entry.program, entry.version, entry.netid) !== entry)
+      return;
     try {
       this.keeper?.removed([entry]);
     } catch {
@@ -204,18 +206,11 @@ export class Binder {
     }
     this.registry.remove(entry);
     this.onEvent({ event: 'stale', registration: entry });
-    return true;
   }
 
   /** Tells of a refusal. */
   refused(what: string, why: string, peer: Peer): void {
     this.onEvent({ event: 'refused', what, why, peer });
-  }
-
-  private lookUp(program: number, version: number, netid: string, isExact: boolean): Entry | undefined {
-    return isExact
-      ? this.registry.findExact(program, version, netid)
-      : this.registry.find(program, version, netid);
   }
 }
 

@@ -8,7 +8,7 @@ import { Access, type AccessOptions, type RefusalCounts } from './access.js';
 import { Binder, type BinderEvent, nameOf } from './binder.js';
 import { Relay } from './callit.js';
 import { Liveness, type LivenessMode } from './liveness.js';
-import { canTellOwners } from './owner.js';
+import { doubtOfLoopback } from './owner.js';
 import { createVersion2, createVersion3, createVersion4 } from './program.js';
 import { Reach, type ReachOptions } from './reach.js';
 import {
@@ -108,15 +108,16 @@ class Daemon implements Rpcbind {
   private readonly server: RpcServer;
   private readonly binder: Binder;
   private readonly relay: Relay;
+  private readonly liveness: Liveness;
   private readonly state: WarmStart | undefined;
   private readonly warn: (text: string) => void;
   private closing: Promise<void> | undefined;
 
   constructor(options: RpcbindDaemonOptions) {
-    this.registry = new Registry({ isUnknownOneOwner: !canTellOwners(), ...options });
+    this.registry = new Registry(options);
     this.access = new Access(options);
     const reach = new Reach(options);
-    const entries = (): Iterable<Entry> => this.registry.entries();
+    const entries = (): IterableIterator<Entry> => this.registry.entries();
     this.warn = options.onWarning ?? (() => undefined);
     if (options.stateFolder !== undefined)
       this.state = new WarmStart(
@@ -124,13 +125,19 @@ class Daemon implements Rpcbind {
         entries,
         this.warn,
       );
+    this.liveness = new Liveness({
+      mode: options.liveness ?? 'auto',
+      entries,
+      isOurs: (host) => reach.isOurs(host),
+      onGone: (entry) => this.binder.drop(entry),
+    });
     this.binder = new Binder({
       registry: this.registry,
       access: this.access,
       reach,
       stats: new Statistics(),
       keeper: this.state,
-      watcher: new Liveness(options.liveness ?? 'auto', entries, (host) => reach.isOurs(host)),
+      watcher: this.liveness,
       onEvent: options.onEvent,
     });
     this.relay = new Relay(this.binder, options.remoteCalls ?? false);
@@ -169,6 +176,8 @@ class Daemon implements Rpcbind {
     for (const door of inherited) await this.take(door, udp);
     if (inherited.length === 0) await this.openDoors(options, udp);
     for (const door of options.openedLocal ?? []) await this.take(door, udp);
+    const doubt = doubtOfLoopback();
+    if (doubt !== undefined) this.warn(doubt);
     this.registerOurselves();
     options.onOpened?.();
     this.server.release();
@@ -195,7 +204,7 @@ class Daemon implements Rpcbind {
     else await server.listenTcp({ host: address, fd });
   }
 
-  /** What the last daemon left, without what has died since. */
+  /** What the last daemon left; what has died since is found out by and by. */
   private restore(): void {
     for (const one of this.state?.recover() ?? []) {
       // The last daemon's own doors are not ours.
@@ -232,6 +241,7 @@ class Daemon implements Rpcbind {
   }
 
   private async end(): Promise<void> {
+    this.liveness.close();
     await this.server.close();
     await this.relay.close();
     this.state?.close();
@@ -270,8 +280,6 @@ class Daemon implements Rpcbind {
         );
     }
     this.registry.movePermanentFirst();
-    // What has died since the last daemon leaves the table.
-    this.binder.table();
   }
 }
 

@@ -33,7 +33,7 @@ export {
   type RpcbindDaemonOptions,
 } from './daemon.js';
 export { RpcbindError, type RpcbindErrorCode } from './errors.js';
-export { type LivenessMode, MIN_LOOK_MS } from './liveness.js';
+export { CONFIRM_MS, type LivenessMode, TICK_MS } from './liveness.js';
 export { type Found, type LookupOptions, lookup } from './lookup.js';
 export { type BoundSocket, socketOfInode } from './procnet.js';
 export {

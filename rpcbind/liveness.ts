@@ -1,174 +1,172 @@
 /**
- * Which registrations are of servers that are gone. On Linux the socket tables say at once which
- * ports are listened on; elsewhere a port that can be bound is one that nobody holds, and where
- * that may not be tried, a NULL call says whether anybody is there. Only what was once seen alive
- * can be found dead: some register before they listen, and some for others.
+ * Which registrations are of servers that are gone. It looks in turn at the ports of the registrations,
+ * a few each second, first at those that were looked up, and tells of one that is gone. The rules:
+ *
+ * - A sign of life is a socket of the registration's owner or of root. Everybody may open and close a socket
+ *   at the address of somebody else, so a stranger's says nothing. What `unknown` registered has any socket
+ *   for a sign: everybody on this host may take such a registration back by UNSET anyway.
+ * - Only what was seen alive can be found gone: some register before they listen, and some for servers of
+ *   another network namespace, whose sockets are not to be seen from here.
+ * - Gone is what two looks, at least {@link CONFIRM_MS} apart, found without any sign, with none between that
+ *   found something else. A look that failed has found nothing out.
+ *
+ * How it is looked, by the kernel's own lists or by binding, is look.ts and probe.ts.
  */
 
-import { connectTcp, connectUdp, createClient, createServer, TransportError } from '../runtime/index.js';
+import { hasNative } from '../runtime/index.js';
 import type { Watcher } from './binder.js';
-import { type ListeningPorts, listeningPorts } from './procnet.js';
+import { KernelLooker, type Look, type Looker } from './look.js';
+import { Prober } from './probe.js';
 import type { Entry } from './registry.js';
 import { isLoopback } from './uaddr.js';
 
-/** A look at the socket tables, or a probe, is good for at least so long: 2 s. */
-export const MIN_LOOK_MS = 2_000;
-/** Of the daemon's time, at most one part in so many goes into looking. */
-const COST_SHARE = 50;
-/** Looks for the sake of new registrations that may be saved up: 100 ms of them, so that a service's few are all seen. */
-const MAX_CREDIT_MS = 100;
-/** How long a NULL call may take: 2 s. */
-const PING_MS = 2_000;
-/** Probes under way at a time. */
-const MAX_PROBES = 16;
+/** Between two turns of looks: 1 s. */
+export const TICK_MS = 1_000;
+/** A turn ends once it took so long: 5 ms. Each kind of look (again, looked up, in turn) gets a third. */
+export const TICK_BUDGET_MS = 5;
+/** Between the two looks that find a registration gone, at least: 3 s. */
+export const CONFIRM_MS = 3_000;
+/** Turns in which each registration is looked at once, where the time is enough: 10. */
+export const ROUND_TICKS = 10;
+/** Registrations that were looked up and wait for a look at most; further ones are found in turn. */
+export const MAX_ASKED = 1_024;
+/** New registrations are looked at by at most one part in so many of the daemon's time. */
+const NEW_COST_SHARE = 50;
+/** Time for looking at new registrations that may be saved up: 20 ms, so that a service's few are all seen. */
+const MAX_NEW_CREDIT_MS = 20;
 
-/** How listeners are looked for: `auto` is by the socket tables where there are any, else by probes. */
+/** How listeners are looked for: `auto` is by the kernel's lists where there are any, else by probes. */
 export type LivenessMode = 'auto' | 'probe' | 'off';
 
-/** Watches the registrations of one daemon. */
-export class Liveness implements Watcher {
-  private readonly mode: LivenessMode;
-  private readonly entries: () => Iterable<Entry>;
-  private readonly isOurs: (host: string) => boolean;
-  private ports: ListeningPorts | undefined;
-  private lookedAt = Number.NEGATIVE_INFINITY;
-  private costMs = 0;
-  /** Time that may be spent on looking at new registrations, and when it was last counted. */
-  private creditMs = MAX_CREDIT_MS;
-  private creditAt = performance.now();
-  private readonly probed = new Map<Entry, { at: number; isDead: boolean }>();
-  private probes = 0;
+/** See {@link Liveness}. */
+export interface LivenessOptions {
+  readonly mode: LivenessMode;
+  /** All registrations, oldest first; an iteration goes on where entries come and go meanwhile. */
+  readonly entries: () => IterableIterator<Entry>;
+  /** Whether an IP address is one of this host. */
+  readonly isOurs: (host: string) => boolean;
+  /** Told of a registration whose server is gone; it may have been removed meanwhile. */
+  readonly onGone: (entry: Entry) => void;
+}
 
-  constructor(mode: LivenessMode, entries: () => Iterable<Entry>, isOurs: (host: string) => boolean) {
-    this.mode = mode;
+/** Watches the registrations of one daemon, until {@link close}. */
+export class Liveness implements Watcher {
+  private readonly looker: Looker | undefined;
+  private readonly entries: () => IterableIterator<Entry>;
+  private readonly isOurs: (host: string) => boolean;
+  private readonly onGone: (entry: Entry) => void;
+  private readonly timer: NodeJS.Timeout | undefined;
+  /** Registrations that one look found gone, and when; in the order of those looks. */
+  private readonly suspects = new Map<Entry, number>();
+  private readonly asked = new Set<Entry>();
+  private round: IterableIterator<Entry> | undefined;
+  /** Registrations of the round so far, and of the last whole one; of the first, all that the time allows. */
+  private seen = 0;
+  private size = Number.POSITIVE_INFINITY;
+  private newCreditMs = MAX_NEW_CREDIT_MS;
+  private newCreditAt = performance.now();
+
+  constructor({ mode, entries, isOurs, onGone }: LivenessOptions) {
     this.entries = entries;
     this.isOurs = isOurs;
-    if (mode === 'auto') {
-      this.look();
-      if (this.ports === undefined) this.mode = 'probe';
+    this.onGone = onGone;
+    if (mode === 'off') return;
+    this.looker = mode === 'auto' && hasNative() ? new KernelLooker() : new Prober();
+    this.timer = setInterval(() => this.turn(), TICK_MS);
+    this.timer.unref();
+  }
+
+  /** Ends the looks. */
+  close(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Notes that a registration was looked up: it is among the next to be looked at. Costs a few nanoseconds. */
+  asks(entry: Entry): void {
+    if (this.looker !== undefined && this.asked.size < MAX_ASKED) this.asked.add(entry);
+  }
+
+  /** Notes a new registration, and whether it has a listener already. */
+  noteNew(entry: Entry): void {
+    if (this.looker === undefined) return;
+    const startedAt = performance.now();
+    this.newCreditMs += (startedAt - this.newCreditAt) / NEW_COST_SHARE;
+    this.newCreditMs = Math.min(MAX_NEW_CREDIT_MS, this.newCreditMs);
+    this.newCreditAt = startedAt;
+    // A flood of registrations is not looked at one by one; the next turns will come to them.
+    if (this.newCreditMs <= 0) {
+      this.asks(entry);
+      return;
+    }
+    this.looker.renew();
+    this.look(entry);
+    if (!entry.wasAlive) this.asks(entry);
+    this.newCreditMs -= performance.now() - startedAt;
+  }
+
+  /** One turn of looks: at what seemed gone, at what was looked up, and at the next of all, each within its time. */
+  private turn(): void {
+    const startedAt = performance.now();
+    const until = (part: number): (() => boolean) => {
+      let isFirst = true;
+      return () => {
+        const may = isFirst || performance.now() - startedAt < (TICK_BUDGET_MS * part) / 3;
+        isFirst = false;
+        return may;
+      };
+    };
+    this.looker?.renew();
+    const mayConfirm = until(1);
+    for (const [entry, since] of this.suspects) {
+      if (startedAt - since < CONFIRM_MS || !mayConfirm()) break;
+      this.look(entry);
+    }
+    const mayAsk = until(2);
+    for (const entry of this.asked) {
+      if (!mayAsk()) break;
+      this.asked.delete(entry);
+      this.look(entry);
+    }
+    const mayGoOn = until(3);
+    for (
+      let left = Math.ceil(Math.max(this.size, this.seen) / ROUND_TICKS) + 1;
+      left > 0 && mayGoOn();
+      left--
+    ) {
+      this.round ??= this.entries();
+      const next = this.round.next();
+      if (next.done === true) {
+        this.round = undefined;
+        this.size = this.seen;
+        this.seen = 0;
+        break;
+      }
+      this.seen += 1;
+      this.look(next.value);
     }
   }
 
-  /** False only where a listener was there and is gone. */
-  isAlive(entry: Entry): boolean {
-    if (this.mode === 'off') return true;
-    if (this.mode === 'probe') return !this.isProbedDead(entry);
-    if (performance.now() - this.lookedAt > Math.max(MIN_LOOK_MS, this.costMs * COST_SHARE)) this.look();
-    return !entry.wasAlive || this.listens(entry) !== false;
+  private look(entry: Entry): void {
+    if (entry.isPermanent || !this.isHere(entry)) return;
+    this.looker?.look(entry, (found) => this.found(entry, found));
   }
 
-  /** Notes whether a registration that is new has a listener. */
-  noteNew(entry: Entry): void {
-    if (this.mode === 'off') return;
-    if (this.mode === 'probe') {
-      this.isProbedDead(entry);
+  private found(entry: Entry, found: Look): void {
+    if (found === 'alive') entry.wasAlive = true;
+    if (found !== 'gone' || !entry.wasAlive) {
+      this.suspects.delete(entry);
       return;
     }
     const now = performance.now();
-    this.creditMs = Math.min(MAX_CREDIT_MS, this.creditMs + (now - this.creditAt) / COST_SHARE);
-    this.creditAt = now;
-    // A flood of registrations does not read the tables for each: the next look will see them.
-    if (this.creditMs >= this.costMs) {
-      this.look();
-      this.creditMs -= this.costMs;
-    }
-    if (this.listens(entry) === true) entry.wasAlive = true;
-  }
-
-  /** Reads the tables, and notes for every registration whether its listener is there. */
-  private look(): void {
-    const startedAt = performance.now();
-    this.ports = listeningPorts();
-    for (const entry of this.entries())
-      if (!entry.wasAlive && this.listens(entry) === true) entry.wasAlive = true;
-    this.lookedAt = performance.now();
-    this.costMs = this.lookedAt - startedAt;
-  }
-
-  /** Undefined where the address is not one of this host, or the netid none that can be watched. */
-  private listens(entry: Entry): boolean | undefined {
-    const { ports } = this;
-    if (ports === undefined) return undefined;
-    switch (entry.netid) {
-      // A socket of IPv6 may serve IPv4 as well.
-      case 'udp':
-        return this.isHere(entry) ? ports.udp.has(entry.port) || ports.udp6.has(entry.port) : undefined;
-      case 'tcp':
-        return this.isHere(entry) ? ports.tcp.has(entry.port) || ports.tcp6.has(entry.port) : undefined;
-      case 'udp6':
-        return this.isHere(entry) ? ports.udp6.has(entry.port) : undefined;
-      case 'tcp6':
-        return this.isHere(entry) ? ports.tcp6.has(entry.port) : undefined;
-      case 'local':
-        return ports.local.has(entry.host.replace('\0', '@'));
-      default:
-        return undefined;
+    const since = this.suspects.get(entry);
+    if (since === undefined) this.suspects.set(entry, now);
+    else if (now - since >= CONFIRM_MS) {
+      this.suspects.delete(entry);
+      this.onGone(entry);
     }
   }
 
   private isHere(entry: Entry): boolean {
-    return entry.isWildcard || isLoopback(entry.host) || this.isOurs(entry.host);
-  }
-
-  /** What the last probe said; a new one is begun where that is long ago. */
-  private isProbedDead(entry: Entry): boolean {
-    const last = this.probed.get(entry);
-    const now = performance.now();
-    const isDue = last === undefined || now - last.at > MIN_LOOK_MS;
-    if (isDue && this.probes < MAX_PROBES && this.isHere(entry) && /^(udp|tcp)6?$/.test(entry.netid)) {
-      this.probed.set(entry, { at: now, isDead: last?.isDead ?? false });
-      this.probes += 1;
-      void probe(entry)
-        .then((answer) => {
-          if (answer === 'alive') entry.wasAlive = true;
-          const isDead = answer === 'dead' && entry.wasAlive;
-          this.probed.set(entry, { at: performance.now(), isDead });
-          this.forgetRemoved();
-        })
-        .finally(() => {
-          this.probes -= 1;
-        });
-    }
-    return last?.isDead ?? false;
-  }
-
-  private forgetRemoved(): void {
-    const present = new Set(this.entries());
-    for (const entry of this.probed.keys()) if (!present.has(entry)) this.probed.delete(entry);
-  }
-}
-
-/** Asks by binding the port, and where that may not be, by a NULL call. */
-async function probe(entry: Entry): Promise<'alive' | 'dead' | 'unknown'> {
-  const server = createServer();
-  try {
-    const where = { host: entry.host, port: entry.port };
-    if (entry.netid.startsWith('udp')) await server.listenUdp({ ...where, native: false });
-    else await server.listenTcp(where);
-    return 'dead';
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') return 'alive';
-    return await ping(entry);
-  } finally {
-    await server.close();
-  }
-}
-
-async function ping(entry: Entry): Promise<'alive' | 'dead' | 'unknown'> {
-  const loopback = entry.netid.endsWith('6') ? '::1' : '127.0.0.1';
-  const where = { host: entry.isWildcard ? loopback : entry.host, port: entry.port };
-  try {
-    const transport = entry.netid.startsWith('udp') ? await connectUdp(where) : connectTcp(where);
-    const client = createClient(transport, { timeoutMs: PING_MS, totalMs: PING_MS });
-    try {
-      await client.ping(entry.program, entry.version);
-      return 'alive';
-    } finally {
-      await client.close();
-    }
-  } catch (error) {
-    // Refused by the host: nobody is there. A refusal by the program is an answer; silence is neither.
-    if (error instanceof TransportError) return error.executed === 'no' ? 'dead' : 'unknown';
-    return error instanceof Error && error.name === 'ReplyError' ? 'alive' : 'unknown';
+    return entry.netid === 'local' || entry.isWildcard || isLoopback(entry.host) || this.isOurs(entry.host);
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The socket tables of Linux, /proc/net: which user is behind a connection from this host, and
- * which ports are listened on. Read in one piece when asked; nothing is kept. Where there is no
- * /proc/net, every answer is undefined.
+ * The socket tables of Linux, /proc/net: which sockets of IP there are, and whose they are. Read
+ * when asked; nothing is kept. A table is read in pieces, between which rows move: a row that is there is
+ * true, one that is missing proves nothing. Where there is no /proc/net, every answer is undefined.
  *
  * A line of /proc/net/udp or tcp, by columns:
  *   sl  local_address:port  remote_address:port  state  queues  timer  retransmits  uid  timeout  inode
@@ -9,97 +9,44 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 import { endianness } from 'node:os';
-import { canonicalIPv6, groupsOf } from './uaddr.js';
+import { type InetSocket, LISTEN } from './sockdiag.js';
+import { canonicalIPv6 } from './uaddr.js';
 
-/** The state of a listening TCP socket in /proc/net/tcp. */
-const LISTENING = '0A';
-/** TIME_WAIT: no process is behind it any more, and its uid says nothing. */
-const TIME_WAIT = '06';
-/** `__SO_ACCEPTCON` of the flags in /proc/net/unix. */
-const ACCEPTS = 0x10000;
+/** A table of /proc/net. */
+export type InetTable = 'udp' | 'tcp' | 'udp6' | 'tcp6';
 
-/** One socket of /proc/net. */
-interface Row {
-  readonly localHost: string;
-  readonly localPort: number;
-  readonly remotePort: number;
-  readonly state: string;
-  readonly uid: number;
-  /** 0 where no process holds the socket. */
-  readonly inode: number;
-}
+/** Who listens on which port: the users of the sockets. */
+export type ListeningUsers = Readonly<Record<InetTable, ReadonlyMap<number, ReadonlySet<number>>>>;
 
-/** Which ports and paths are listened on. */
-export interface ListeningPorts {
-  readonly udp: ReadonlySet<number>;
-  readonly udp6: ReadonlySet<number>;
-  readonly tcp: ReadonlySet<number>;
-  readonly tcp6: ReadonlySet<number>;
-  /** Paths of unix sockets; abstract ones begin with @. */
-  readonly local: ReadonlySet<string>;
-}
-
-/**
- * The user behind a caller on this host, by its IP address and port; `ourPort` is the port it
- * called. Undefined where the tables do not say, or say two things: sockets of different users on
- * one port.
- */
-export function uidOfCaller(
-  protocol: 'udp' | 'tcp',
-  address: string,
-  port: number,
-  ourPort: number,
-): number | undefined {
-  const mapped = address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
-  const hosts = new Set(hexForms(mapped, protocol === 'udp'));
-  const uids = new Set<number>();
-  for (const table of isIPv4(mapped) ? [protocol, `${protocol}6`] : [`${protocol}6`]) {
-    for (const row of rowsOf(table)) {
-      if (row.localPort !== port || !hosts.has(row.localHost) || row.inode === 0) continue;
-      // A connection is known by both its ends; a datagram's sender need not be connected.
-      if (protocol === 'tcp' && (row.remotePort !== ourPort || row.state === TIME_WAIT)) continue;
-      uids.add(row.uid);
-    }
-  }
-  const [uid] = uids;
-  return uids.size === 1 ? uid : undefined;
-}
-
-/** What this host listens on; undefined where there is no /proc/net. */
-export function listeningPorts(): ListeningPorts | undefined {
-  const [udp, tcp] = [portsOf('udp'), portsOf('tcp')];
+/** Who listens on which port of this host; undefined where there is no /proc/net. */
+export function listeningUsers(): ListeningUsers | undefined {
+  const [udp, tcp] = [usersOf('udp'), usersOf('tcp')];
   if (udp === undefined || tcp === undefined) return undefined;
-  const none = new Set<number>();
-  return { udp, tcp, udp6: portsOf('udp6') ?? none, tcp6: portsOf('tcp6') ?? none, local: pathsOf() };
+  const none = new Map<number, ReadonlySet<number>>();
+  return { udp, tcp, udp6: usersOf('udp6') ?? none, tcp6: usersOf('tcp6') ?? none };
 }
 
-function portsOf(table: string): Set<number> | undefined {
+function usersOf(table: InetTable): Map<number, Set<number>> | undefined {
   const text = read(table);
   if (text === undefined) return undefined;
-  const ports = new Set<number>();
-  const isTcp = table.startsWith('tcp');
-  for (const row of parse(text)) if (!isTcp || row.state === LISTENING) ports.add(row.localPort);
-  return ports;
-}
-
-function pathsOf(): Set<string> {
-  const paths = new Set<string>();
-  for (const line of (read('unix') ?? '').split('\n')) {
-    // Num RefCount Protocol Flags Type St Inode Path
-    const [, , , flags, , , , path] = line.trim().split(/\s+/);
-    if (path !== undefined && (Number.parseInt(flags ?? '', 16) & ACCEPTS) !== 0) paths.add(path);
+  const users = new Map<number, Set<number>>();
+  for (const { localPort, state, uid } of parse(text)) {
+    if (table.startsWith('tcp') && state !== LISTEN) continue;
+    const known = users.get(localPort);
+    if (known === undefined) users.set(localPort, new Set([uid]));
+    else known.add(uid);
   }
-  return paths;
+  return users;
 }
 
-function rowsOf(table: string): Row[] {
+/** The sockets of a table; undefined where there is no such table. */
+export function inetSockets(table: InetTable): InetSocket[] | undefined {
   const text = read(table);
-  return text === undefined ? [] : [...parse(text)];
+  return text === undefined ? undefined : [...parse(text)];
 }
 
-function* parse(text: string): Generator<Row> {
+function* parse(text: string): Generator<InetSocket> {
   let at = text.indexOf('\n') + 1;
   while (at > 0 && at < text.length) {
     const next = text.indexOf('\n', at);
@@ -109,36 +56,24 @@ function* parse(text: string): Generator<Row> {
       .split(/\s+/);
     at = next + 1;
     const [, local = '', remote = '', state = '', , , , uid, , inode] = columns;
-    const colon = local.lastIndexOf(':');
-    if (colon === -1) continue;
+    const [localColon, remoteColon] = [local.lastIndexOf(':'), remote.lastIndexOf(':')];
+    if (localColon === -1 || remoteColon === -1 || inode === undefined) continue;
     yield {
-      localHost: local.slice(0, colon),
-      localPort: Number.parseInt(local.slice(colon + 1), 16),
-      remotePort: Number.parseInt(remote.slice(remote.lastIndexOf(':') + 1), 16),
-      state,
+      family: localColon === 8 ? 4 : 6,
+      state: Number.parseInt(state, 16),
+      get localAddress() {
+        return addressOfHex(local.slice(0, localColon));
+      },
+      localPort: Number.parseInt(local.slice(localColon + 1), 16),
+      get remoteAddress() {
+        return addressOfHex(remote.slice(0, remoteColon));
+      },
+      remotePort: Number.parseInt(remote.slice(remoteColon + 1), 16),
       uid: Number(uid),
       inode: Number(inode),
+      isV6Only: undefined,
     };
   }
-}
-
-/** An address as the tables spell it, in every form a socket that sends from it may have. */
-function hexForms(address: string, orWildcard: boolean): string[] {
-  if (!isIPv4(address)) return [hexOf(groupsOf(address)), ...(orWildcard ? ['0'.repeat(32)] : [])];
-  const [a = 0, b = 0, c = 0, d = 0] = address.split('.').map(Number);
-  const groups = [(a << 8) | b, (c << 8) | d];
-  const forms = [hexOf(groups), hexOf([0, 0, 0, 0, 0, 0xffff, ...groups])];
-  return orWildcard ? [...forms, '0'.repeat(8), '0'.repeat(32)] : forms;
-}
-
-/** 16-bit groups of an address as 32-bit words in the byte order of the host. */
-function hexOf(groups: readonly number[]): string {
-  const bytes = Buffer.alloc(groups.length * 2);
-  groups.forEach((group, i) => {
-    bytes.writeUInt16BE(group, i * 2);
-  });
-  if (endianness() === 'LE') bytes.swap32();
-  return bytes.toString('hex').toUpperCase();
 }
 
 function read(table: string): string | undefined {
@@ -160,8 +95,8 @@ export interface BoundSocket {
 /** The socket of an inode of this process' network namespace, or undefined where none is listed. */
 export function socketOfInode(inode: number): BoundSocket | undefined {
   for (const netid of ['udp', 'tcp', 'udp6', 'tcp6'] as const) {
-    const row = rowsOf(netid).find((one) => one.inode === inode);
-    if (row !== undefined) return { netid, address: addressOfHex(row.localHost), port: row.localPort };
+    const row = inetSockets(netid)?.find((one) => one.inode === inode);
+    if (row !== undefined) return { netid, address: row.localAddress, port: row.localPort };
   }
   for (const line of (read('unix') ?? '').split('\n')) {
     const [, , , , , , found, path] = line.trim().split(/\s+/);
@@ -171,10 +106,13 @@ export function socketOfInode(inode: number): BoundSocket | undefined {
   return undefined;
 }
 
+/** IPv4 in its own spelling, also that of a socket of IPv6. */
 function addressOfHex(text: string): string {
   const bytes = Buffer.from(text, 'hex');
   if (endianness() === 'LE') bytes.swap32();
   if (bytes.length === 4) return bytes.join('.');
+  if (text.length === 32 && bytes.readUInt32BE(8) === 0xffff && bytes.readBigUInt64BE(0) === 0n)
+    return bytes.subarray(12).join('.');
   const groups = Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16));
   return canonicalIPv6(groups.join(':'));
 }

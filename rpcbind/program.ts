@@ -244,7 +244,7 @@ function addressList(binder: Binder, program: number, version: number, peer: Pee
   const family = transportOf(netidOf(peer))?.family;
   return binder.registry.select(program, version).flatMap((entry) => {
     const transport = transportOf(entry.netid);
-    if (transport?.family !== family || transport === undefined || binder.dropIfDead(entry)) return [];
+    if (transport?.family !== family || transport === undefined) return [];
     return [
       {
         rpcb_entry_map: {

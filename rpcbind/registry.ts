@@ -48,11 +48,6 @@ export interface RegistryOptions {
   readonly maxRegistrations?: number;
   /** Default {@link DEFAULT_MAX_REGISTRATIONS_PER_OWNER}. */
   readonly maxRegistrationsPerOwner?: number;
-  /**
-   * Whether one caller that could not be identified may take back what another such registered.
-   * Only for systems that can identify nobody. Default false.
-   */
-  readonly isUnknownOneOwner?: boolean;
 }
 
 /** What became of a registration: `same` is one that was there already. */
@@ -76,12 +71,10 @@ export class Registry {
   private serial = 0;
   private readonly maxRegistrations: number;
   private readonly maxRegistrationsPerOwner: number;
-  private readonly isUnknownOneOwner: boolean;
 
   constructor(options: RegistryOptions = {}) {
     this.maxRegistrations = options.maxRegistrations ?? DEFAULT_MAX_REGISTRATIONS;
     this.maxRegistrationsPerOwner = options.maxRegistrationsPerOwner ?? DEFAULT_MAX_REGISTRATIONS_PER_OWNER;
-    this.isUnknownOneOwner = options.isUnknownOneOwner ?? false;
   }
 
   get size(): number {
@@ -149,11 +142,14 @@ export class Registry {
       .sort((a, b) => a.serial - b.serial);
   }
 
-  /** Whether `owner` may take a registration back: its owner, and the superuser. */
+  /**
+   * Whether `owner` may take a registration back: its owner, and the superuser. All that could not be
+   * identified are one owner, as with Debian's daemon: programs that register by UDP from an unprivileged
+   * port can only so take back what they registered.
+   */
   mayRemove(entry: Entry, owner: string): boolean {
     if (entry.isPermanent) return false;
-    if (owner === SUPERUSER) return true;
-    return entry.owner === owner && (owner !== UNKNOWN || this.isUnknownOneOwner);
+    return owner === SUPERUSER || entry.owner === owner;
   }
 
   /** Takes a registration out, no questions asked. */

@@ -13,6 +13,7 @@ import {
   type UdpSocket,
   widen,
 } from './datagram.js';
+import { guardLoopback } from './localpeer.js';
 import { type Inbox, type Native, Outbox } from './native.js';
 import { addressOf, destinationOf, keyOf, portOf, socketName, zoneOf } from './sockaddr.js';
 import type { Origin, Peer, Receive } from './transport.js';
@@ -151,7 +152,11 @@ export function serve(
   tellsAddress: boolean,
   receive: Receive,
 ): PlainDoor {
-  if (fast !== undefined) return new NativeDoor(owner, fast, fd, tellsAddress, receive);
+  if (fast !== undefined) {
+    // A datagram from this host is one that came in on `lo`.
+    guardLoopback(fd);
+    return new NativeDoor(owner, fast, fd, tellsAddress, receive);
+  }
   const door = new PlainDoor(owner);
   owner.socket.on('message', (bytes, from) => receive(bytes, new Datagram(door, from)));
   return door;
@@ -202,7 +207,13 @@ export async function openNative(
 ): Promise<PlainDoor> {
   const tellsAddress = address === '0.0.0.0' || address === '::';
   const name = socketName(withZoneNumber(address), port);
-  const fd = fast.openUdp({ name, reuse, tellsAddress, receiveBufferBytes: RECEIVE_BUFFER_BYTES });
+  const fd = fast.openUdp({
+    name,
+    reuse,
+    tellsAddress,
+    receiveBufferBytes: RECEIVE_BUFFER_BYTES,
+    prepare: guardLoopback,
+  });
   const owner = openSocket(family);
   await adopt(owner, fd, fast);
   return serve(owner, fast, fd, tellsAddress, receive);

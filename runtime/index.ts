@@ -81,6 +81,7 @@ export type {
   ServerCallEvent,
 } from './events.js';
 export type { InterceptedCall, Interceptor } from './interceptor.js';
+export { inodeOfConnection, isLoopbackGuarded, peerUid } from './localpeer.js';
 export { connectLoopback, type LoopbackFaults } from './loopback.js';
 export {
   type CallHeader,
@@ -95,7 +96,16 @@ export {
   writeSuccess,
 } from './message.js';
 export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
-export { hasNative, NATIVE_ENVIRONMENT, peerUid } from './native.js';
+export { hasNative, NATIVE_ENVIRONMENT } from './native.js';
+export {
+  ENOENT,
+  MAX_ANSWER_DATAGRAMS,
+  NETLINK_SOCK_DIAG,
+  Netlink,
+  type NetlinkAnswer,
+  type NetlinkFailure,
+  NLM_F_DUMP,
+} from './netlink.js';
 export type {
   CallContext,
   Caller,

@@ -12,7 +12,6 @@
  */
 
 import { createRequire } from 'node:module';
-import type net from 'node:net';
 import {
   AF_INET,
   AF_INET6,
@@ -69,6 +68,8 @@ interface Calls {
   readonly close: Call;
   readonly setsockopt: Call;
   readonly getsockopt: Call;
+  readonly send: Call;
+  readonly recvfrom: Call;
   readonly recvmmsg: Call;
   readonly sendmmsg: Call;
 }
@@ -89,6 +90,8 @@ export class Native {
       close: libc.func('int close(int)'),
       setsockopt: libc.func('int setsockopt(int, int, int, void *, uint)'),
       getsockopt: libc.func('int getsockopt(int, int, int, void *, void *)'),
+      send: libc.func('int send(int, void *, size_t, int)'),
+      recvfrom: libc.func('int recvfrom(int, void *, size_t, int, void *, void *)'),
       recvmmsg: libc.func('int recvmmsg(int, void *, uint, int, void *)'),
       sendmmsg: libc.func('int sendmmsg(int, void *, uint, int)'),
     };
@@ -119,6 +122,8 @@ export class Native {
     readonly reuse: boolean;
     readonly tellsAddress: boolean;
     readonly receiveBufferBytes: number;
+    /** Called with the descriptor before it is bound, so that no datagram comes in before. */
+    readonly prepare?: (fd: number) => void;
   }): number {
     const { calls } = this;
     const family = familyOf(options.name);
@@ -130,6 +135,7 @@ export class Native {
     this.set(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
     this.set(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBufferBytes);
     if (options.tellsAddress) this.tellAddress(fd, family === AF_INET ? 4 : 6);
+    options.prepare?.(fd);
     if (calls.bind(fd, options.name, nameBytes(family)) < 0) {
       const error = this.error('bind');
       calls.close(fd);
@@ -423,18 +429,6 @@ function load(): Native | null {
     // Optional: without it everything works, some of it more slowly.
     return null;
   }
-}
-
-/**
- * The user at the other end of a unix socket, or undefined where nobody can tell: koffi is not
- * there, or the socket is of another kind. About 1 us.
- */
-export function peerUid(socket: net.Socket): number | undefined {
-  const handle: unknown = Reflect.get(socket, '_handle');
-  if (typeof handle !== 'object' || handle === null) return undefined;
-  // Undocumented in Node, and the only way to a connection's descriptor; where it is gone we know nothing.
-  const fd: unknown = Reflect.get(handle, 'fd');
-  return typeof fd === 'number' && fd >= 0 ? native()?.peerUid(fd) : undefined;
 }
 
 /** Whether this process can make the system calls at all: koffi is here, and the environment allows it. */

@@ -9,6 +9,7 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { openSocket } from './datagram.js';
 import { type Door, openNative, openPlain, serve } from './door.js';
+import { guardLoopback } from './localpeer.js';
 import { native } from './native.js';
 import type { Listener, Netid, Receive } from './transport.js';
 
@@ -46,6 +47,7 @@ export interface UdpListenOptions {
 export async function listenUdp(options: UdpListenOptions, receive: Receive): Promise<Listener> {
   const family = isIP(options.host.split('%')[0] as string) === 6 ? 6 : 4;
   const fast = options.native === false ? undefined : native();
+  if (fast === undefined) guardLoopback(-1);
   const isWildcard = options.host === '0.0.0.0' || options.host === '::';
   const open = (address: string, port: number, reuse: boolean): Promise<Door> =>
     fast === undefined

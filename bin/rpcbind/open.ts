@@ -133,7 +133,7 @@ function stateFolderOf(options: OpenOptions, isSystem: boolean): string | undefi
 function warnOfUnknownPeers(warn: (text: string) => void): void {
   if (hasNative()) return;
   warn(
-    'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there have no owner and can be taken back by root alone, over loopback',
+    'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there are owned by `unknown`, and every caller of this host that cannot be identified may take them back',
   );
 }
 

@@ -143,10 +143,10 @@ describe('ownership', () => {
     expect(registry.mayRemove(entry, UNKNOWN)).toBe(false);
   });
 
-  it('is of nobody else where the owner is unknown, for two unknowns need not be one', () => {
+  it('is of all who could not be identified where the owner is unknown, and of no known user', () => {
     registry.set(row({ version: 2, owner: UNKNOWN }));
     const unknown = registry.findExact(row().program, 2, 'udp')!;
-    expect(registry.mayRemove(unknown, UNKNOWN)).toBe(false);
+    expect(registry.mayRemove(unknown, UNKNOWN)).toBe(true);
     expect(registry.mayRemove(unknown, '1000')).toBe(false);
     expect(registry.mayRemove(unknown, SUPERUSER)).toBe(true);
   });

@@ -98,7 +98,7 @@ export class Liveness implements Watcher {
       this.asks(entry);
       return;
     }
-    this.looker.renew();
+    this.looker.renew(true);
     this.look(entry);
     if (!entry.wasAlive) this.asks(entry);
     this.newCreditMs -= performance.now() - startedAt;
@@ -115,7 +115,7 @@ export class Liveness implements Watcher {
         return may;
       };
     };
-    this.looker?.renew();
+    this.looker?.renew(false);
     const mayConfirm = until(1);
     for (const [entry, since] of this.suspects) {
       if (startedAt - since < CONFIRM_MS || !mayConfirm()) break;

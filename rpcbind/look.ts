@@ -21,8 +21,8 @@ export type Look = 'alive' | 'gone' | 'unknown';
 export interface Looker {
   /** Looks at one, now or later; `tell` is called at most once. A look that is not possible now tells nothing. */
   look(entry: Entry, tell: (found: Look) => void): void;
-  /** Forgets what was found before: a new turn of looks. */
-  renew(): void;
+  /** Begins a turn of looks. With `isNew` what was read before is read again: a socket may be newer. */
+  renew(isNew: boolean): void;
 }
 
 /** Whether a socket of this user is a sign of life of a registration; undefined where its user is not known. */

@@ -28,8 +28,9 @@ export class Prober implements Looker {
   private costMs = 0;
   private readonly underWay = new Set<Entry>();
 
-  renew(): void {
-    // The tables are kept for as long as their reading costs.
+  renew(isNew: boolean): void {
+    // Else the tables are kept for as long as their reading costs.
+    if (isNew) this.readAt = Number.NEGATIVE_INFINITY;
   }
 
   look(entry: Entry, tell: (found: Look) => void): void {

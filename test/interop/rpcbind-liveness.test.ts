@@ -65,7 +65,7 @@ ${before}RPC_NATIVE=${native} node $BIN/rpcbind-ts.js --no-state-dir >/run/log 2
 wait_for grep -q serving /run/log
 `;
 
-describeWith(['sandbox', 'setpriv'], 'the registration of a server', () => {
+describeWith(['sandbox', 'setpriv', 'cc'], 'the registration of a server', () => {
   it.each(['1', '0'])(
     'that lives stays while a stranger opens and closes hundreds of sockets (RPC_NATIVE=%s)',
     async (native) => {
@@ -76,17 +76,9 @@ serve 0 $LIVING; LIVE=$SERVER
 for port in 5101 5102 5103; do serve 0 $port; eval CONTROL$port=$SERVER; done
 client 0 register 0x20000800 $LIVING
 client 0 register 0x20000900 5101 5102 5103
-cat > /run/churn.mjs <<'END'
-import dgram from 'node:dgram';
-console.log('churning');
-for (;;) {
-  const all = Array.from({ length: 400 }, () => dgram.createSocket('udp4'));
-  await Promise.all(all.map((socket) => new Promise((done) => socket.bind(0, done))));
-  await Promise.all(all.map((socket) => new Promise((done) => socket.close(done))));
-}
-END
-setpriv --reuid 65534 --regid 65534 --clear-groups node /run/churn.mjs >/run/churn & CHURN=$!
-wait_for grep -q churning /run/churn
+cc -O2 -o /run/churn /run/project/test/interop/fixtures/churn.c
+setpriv --reuid 65534 --regid 65534 --clear-groups /run/churn >/run/churned & CHURN=$!
+wait_for grep -q churning /run/churned
 for i in 0 1 2; do
   port=$((5101 + i)); eval stop \\$CONTROL$port
   client 0 until $((0x20000900 + i)) $(for n in $(seq 0 59); do echo $((0x20000800 + n)); done)

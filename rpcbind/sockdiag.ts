@@ -186,7 +186,8 @@ export function parseUnixListener(message: Uint8Array): UnixListener | undefined
   const uid = attributes.get(UNIX_DIAG_UID);
   const text = Buffer.from(name).toString('utf8');
   return {
-    path: text[0] === '\0' ? text : text.replace(/\0.*$/s, ''),
+    // Some programs give an abstract name with the NULs that fill up its structure.
+    path: text[0] === '\0' ? text.replace(/\0+$/, '') : text.replace(/\0.*$/s, ''),
     uid:
       uid === undefined || uid.length < 4
         ? undefined

@@ -136,6 +136,39 @@ kill $DAEMON`);
     60_000,
   );
 
+  it('is not to be changed over TCP for a while, without koffi, where strangers have tables read all the time', async () => {
+    const { code, stdout } = await sandbox(`${START('0')}
+cat > /run/flood.mjs <<'END'
+import dgram from 'node:dgram';
+import net from 'node:net';
+// Rows in the kernel's tables.
+for (let i = 0; i < 300; i++) await new Promise((done) => net.createServer().listen(0, '127.0.0.1', done));
+const message = (procedure) => {
+  const call = Buffer.alloc(60);
+  [0x80000038, 1, 0, 2, 100000, 2, procedure, 0, 0, 0, 0, 0x20000700, 1, 17, 2049].forEach((word, i) => call.writeUInt32BE(word, i * 4));
+  return call;
+};
+const unset = () => new Promise((done, failed) => {
+  const socket = net.connect(111, '127.0.0.1', () => socket.write(message(2)));
+  socket.on('error', failed);
+  // accept_stat, behind the record mark: 0 SUCCESS, 5 SYSTEM_ERR.
+  socket.on('data', (reply) => { socket.destroy(); done(reply.readUInt32BE(24)); });
+});
+let statuses;
+do statuses = await Promise.all(Array.from({ length: 10 }, unset));
+while (statuses.every((status) => status === 0));
+console.log('refused');
+process.exit();
+END
+setpriv --reuid 65534 --regid 65534 --clear-groups node /run/flood.mjs
+echo "port $(port)"
+taken_back() { [ "$(root tcp 127.0.0.1:0 unset)" = 'tcp unset 1' ]; }
+wait_for taken_back
+kill $DAEMON`);
+    expect(code, stdout).toBe(0);
+    expect(stdout.trim().split('\n')).toEqual(['tcp set 1', 'refused', 'port 2049']);
+  }, 60_000);
+
   it('costs the daemon no reading of tables, however often strangers ask for its removal over UDP', async () => {
     const { code, stdout } = await sandbox(`${START('1')}
 cat > /run/many.mjs <<'END'

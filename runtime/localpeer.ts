@@ -1,5 +1,5 @@
 /**
- * What tells callers of this host from others: a filter by which sockets take packets with a loopback
+ * What tells callers of this host from others: a filter by which UDP sockets take packets with a loopback
  * source from the interface `lo` alone, and the kernel's own number (inode) of our end of a TCP
  * connection, by which it can be found in the kernel's tables. Who a caller is, is not decided here.
  */
@@ -45,8 +45,9 @@ let program: { readonly header: BigUint64Array; readonly code: Uint8Array } | un
 let hasUnguarded = false;
 
 /**
- * Makes a socket take packets with a loopback source from `lo` alone: UDP, and TCP that listens, whose
- * connections inherit it. Where that is not possible (no koffi, no descriptor: -1), {@link isLoopbackGuarded}
+ * Makes a UDP socket take packets with a loopback source from `lo` alone. TCP needs no filter, and some kernels let
+ * only the privileged set one there (seen: Linux 6.18): the answer to a forged SYN goes to `lo`, where nobody waits for it and
+ * the kernel resets the connection. Where that is not possible (no koffi, no descriptor: -1), {@link isLoopbackGuarded}
  * is false from then on.
  */
 export function guardLoopback(fd: number): void {
@@ -59,7 +60,7 @@ export function guardLoopback(fd: number): void {
   if (fast.calls.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program.header, 16) < 0) hasUnguarded = true;
 }
 
-/** True where every socket that this process opened for serving has the filter of {@link guardLoopback}. */
+/** True where every UDP socket that this process opened for serving has the filter of {@link guardLoopback}. */
 export function isLoopbackGuarded(): boolean {
   return native() !== undefined && !hasUnguarded;
 }
@@ -78,10 +79,10 @@ function assemble(fast: Native): { readonly header: BigUint64Array; readonly cod
 }
 
 /**
- * The descriptor behind a socket or server of Node's, or -1. It is undocumented in Node, and the only
+ * The descriptor behind a socket of Node's, or -1. It is undocumented in Node, and the only
  * way to it; where it is gone nothing is known.
  */
-export function descriptorOf(of: net.Socket | net.Server): number {
+function descriptorOf(of: net.Socket): number {
   const handle: unknown = Reflect.get(of, '_handle');
   if (typeof handle !== 'object' || handle === null) return -1;
   const fd: unknown = Reflect.get(handle, 'fd');

@@ -9,7 +9,7 @@ import { chmod, lstat, unlink } from 'node:fs/promises';
 import net from 'node:net';
 import { TransportError } from './errors.js';
 import { connectionChannel } from './events.js';
-import { descriptorOf, guardLoopback, peerUid, rememberConnection } from './localpeer.js';
+import { peerUid, rememberConnection } from './localpeer.js';
 import { RecordFramer, type RecordOptions, RecordParser } from './record.js';
 import { checkPath } from './stream.js';
 import type { Listener, Netid, Origin, Peer, Receive } from './transport.js';
@@ -87,8 +87,6 @@ export async function listenTcp(options: TcpListenOptions, receive: Receive): Pr
         }
       : { fd: options.fd },
   );
-  // A connection from this host is one that came in on `lo`.
-  guardLoopback(descriptorOf(server));
   const { address, port } = server.address() as net.AddressInfo;
   return new StreamListener(server, netid, 'tcp', address, port, options, receive);
 }

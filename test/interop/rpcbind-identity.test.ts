@@ -60,6 +60,8 @@ port() { root udp 127.0.0.1:0 getport wait \${1:-0x20000700} | cut -d' ' -f3; }
 const START = (native: string): string => `${TOOLS}
 RPC_NATIVE=${native} node $BIN/rpcbind-ts.js --no-state-dir >/run/log 2>&1 & DAEMON=$!
 wait_for grep -q serving /run/log
+# Without koffi the process that root started waits for the one that serves.
+SERVING=$(cat /proc/$DAEMON/task/$DAEMON/children); SERVING=\${SERVING:-$DAEMON}
 root tcp 127.0.0.1:0 set
 `;
 
@@ -73,9 +75,9 @@ describeWith(['sandbox', 'setpriv'], 'a registration of root', () => {
 # A service of root has port 4000 on [::], for IPv6 alone; nobody sends from 127.0.0.1:4000 and closes.
 node -e "const s = require('dgram').createSocket({ type: 'udp6', ipv6Only: true }); s.bind(4000, '::', () => console.log('bound'))" >/run/service & SERVICE=$!
 wait_for grep -q bound /run/service
-kill -STOP $DAEMON
+kill -STOP $SERVING
 nobody udp 127.0.0.1:4000 unset close
-kill -CONT $DAEMON
+kill -CONT $SERVING
 nobody udp 127.0.0.1:0 unset
 echo "port $(port)"
 kill $DAEMON $SERVICE`);
@@ -93,14 +95,14 @@ leave() {
   rm -f /run/attack
   setpriv --reuid 65534 --regid 65534 --clear-groups node /run/call.mjs tcp 127.0.0.1:$1 unset $2 >/run/attack 2>&1 & ATTACKER=$!
   wait_for grep -q ready /run/attack
-  kill -STOP $DAEMON; kill -USR1 $ATTACKER; wait $ATTACKER
+  kill -STOP $SERVING; kill -USR1 $ATTACKER; wait $ATTACKER
 }
-for how in close reset; do leave 0 $how; kill -CONT $DAEMON; done
+for how in close reset; do leave 0 $how; kill -CONT $SERVING; done
 # Closed, and its place taken by a connection of root from the same port.
 leave 4100 reset
 root tcp 127.0.0.1:4100 unset hold >/run/held & HOLDER=$!
 wait_for grep -q held /run/held
-kill -CONT $DAEMON
+kill -CONT $SERVING
 echo "port $(port)"
 kill $DAEMON $HOLDER`);
       expect(code, stdout).toBe(0);
@@ -187,7 +189,7 @@ for (let i = 0; i < 100; i++) {
 console.log('refused', answers);
 process.exit();
 END
-read_bytes() { sed -n 's/^rchar: //p' /proc/$DAEMON/io; }
+read_bytes() { sed -n 's/^rchar: //p' /proc/$SERVING/io; }
 BEFORE=$(read_bytes)
 setpriv --reuid 65534 --regid 65534 --clear-groups node /run/many.mjs
 echo "read $(($(read_bytes) - BEFORE))"

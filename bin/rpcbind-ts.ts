@@ -5,11 +5,12 @@
  */
 
 import { setFlagsFromString } from 'node:v8';
-import { defaultRpcbindPort, STATE_FOLDER } from '../rpcbind/index.js';
+import { type AccessLists, defaultRpcbindPort, MAX_HOLD_MS, STATE_FOLDER } from '../rpcbind/index.js';
 import { readAccess } from './rpcbind/access.js';
 import { become, takePrepared, wayToBecome } from './rpcbind/launch.js';
 import { createLog, EventLog, type LogFormat } from './rpcbind/log.js';
 import { doors, type OpenOptions, open, toPrepare } from './rpcbind/open.js';
+import { readPrograms } from './rpcbind/programs.js';
 import { notify } from './rpcbind/systemd.js';
 import { chooseUser } from './rpcbind/users.js';
 import {
@@ -35,6 +36,8 @@ interface Options extends OpenOptions {
   readonly allow: readonly string[];
   readonly allowRegister: readonly string[];
   readonly accessFile?: string;
+  readonly programs?: string;
+  readonly hold?: number;
   readonly callsPerSecond?: number;
   readonly tableBytes?: number;
   readonly maxRegistrations?: number;
@@ -47,6 +50,7 @@ interface Options extends OpenOptions {
 }
 
 const count = integer('N', 1, 1_000_000_000);
+const holdSeconds = integer('SECONDS', 0, MAX_HOLD_MS / 1000);
 
 const program = command('rpcbind-ts', 'Tells callers where the programs of this host are (RFC 1833).')
   .helpOption('--help', 'display help for command')
@@ -65,8 +69,10 @@ const program = command('rpcbind-ts', 'Tells callers where the programs of this 
   .option('--allow <network>', 'answer these alone, as in 192.0.2.0/24 (may be repeated)', collect, [])
   .option('--allow-register <network>', 'with -i, let these alone register (may be repeated)', collect, [])
   .option('--access-file <file>', 'lines "allow NETWORK" and "register NETWORK"; read again on SIGHUP')
+  .option('--programs <file>', 'lines "PROGRAMS: USERS", who may register what; read again on SIGHUP')
+  .option('--hold <seconds>', 'keep the place of a registration that is gone for its owner', holdSeconds)
   .option('--calls-per-second <n>', 'of one source, after a burst of twice as many', count)
-  .option('--table-bytes <n>', 'of tables over UDP to one source a minute', count)
+  .option('--table-bytes <n>', 'of tables and forwarded replies over UDP to one source a minute', count)
   .option('--max-registrations <n>', 'of all owners together', count)
   .option('--max-per-owner <n>', 'of one owner that is not root', count)
   .option('-s, --secure', 'as root, serve as the user daemon')
@@ -94,7 +100,6 @@ program.action(async (options: Options) => {
   const log = createLog(options.logFormat, options.debug ?? false);
   const warn = (text: string): void => log.warn({ event: 'warning' }, text);
   const port = options.port ?? defaultRpcbindPort();
-  const lists = (): ReturnType<typeof readAccess> => readAccess(options, options.accessFile);
   const prepared = takePrepared();
   const code = prepared === undefined ? await asAnotherUser(options, port, warn) : undefined;
   if (code !== undefined) {
@@ -103,6 +108,11 @@ program.action(async (options: Options) => {
   }
   const stopped = untilSignal();
   const events = new EventLog(log, programNames());
+  const lists = (): AccessLists => ({
+    ...readAccess(options, options.accessFile),
+    isInsecure: options.insecure ?? false,
+    programs: readPrograms(options.programs, events.names),
+  });
   const fault = (error: unknown): void => {
     log.error({ event: 'fault', stack: error instanceof Error ? error.stack : undefined }, describe(error));
     if (options.abort === true && options.debug === true) process.abort();
@@ -110,7 +120,9 @@ program.action(async (options: Options) => {
   const rpcbind = await open(options, prepared, warn, {
     port,
     ...lists(),
-    isInsecure: options.insecure ?? false,
+    // Who serves for root is an ordinary user.
+    ...(prepared === undefined ? {} : { privilegedUids: [prepared.startedByUid] }),
+    holdMs: options.hold === undefined ? undefined : options.hold * 1000,
     remoteCalls: options.remoteCalls ?? false,
     isColdStart: options.cold ?? false,
     liveness: options.keepStale === true ? 'off' : 'auto',
@@ -126,10 +138,10 @@ program.action(async (options: Options) => {
   process.on('SIGHUP', () => {
     events.names = programNames();
     try {
-      rpcbind.reload({ ...lists(), isInsecure: options.insecure ?? false });
-      log.info({ event: 'reload' }, 'read /etc/rpc and the access lists again');
+      rpcbind.reload(lists());
+      log.info({ event: 'reload' }, 'read /etc/rpc, the access lists and the list of programs again');
     } catch (error) {
-      warn(`the access lists stay as they are: ${describe(error)}`);
+      warn(`the access lists and the list of programs stay as they are: ${describe(error)}`);
     }
   });
   process.stdout.write(`rpcbind-ts: serving on ${doors(rpcbind)}\n`);

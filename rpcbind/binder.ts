@@ -17,9 +17,10 @@ import {
 import type { Access } from './access.js';
 import { ownerOf } from './owner.js';
 import type { Reach } from './reach.js';
-import type { AddressRegistration, Entry, Registry } from './registry.js';
+import { type AddressRegistration, type Entry, type Registry, SUPERUSER } from './registry.js';
 import { RPCBPROG } from './rpcbind.gen.js';
 import type { BinderVersion, Statistics } from './stats.js';
+import { parseUaddr } from './uaddr.js';
 
 /** A noteworthy event, for the log. */
 export type BinderEvent =
@@ -98,8 +99,17 @@ export class Binder {
   }
 
   /**
-   * Silence for a table that would go over a source's budget of bytes; SYSTEM_ERR for one that no
-   * datagram holds, so that the caller need not wait, and can ask over TCP.
+   * Silence for a caller over UDP that has no budget of bytes left: whatever the program answers could
+   * not be sent, so it is not called. Nothing is charged before the size of the reply is known.
+   */
+  admitForwarding(peer: Peer): void {
+    if (!this.access.mayTakeTable(peer, 0)) throw new NoReply();
+  }
+
+  /**
+   * Charges a table or a forwarded reply to its caller. Silence for one that would go over a source's budget
+   * of bytes: the source of a datagram may be forged, and we would send to a victim many times what was sent
+   * to us. SYSTEM_ERR for one that no datagram holds, so that the caller need not wait, and can ask over TCP.
    */
   admitTable(peer: Peer, bytes: number): void {
     if (peer.transport === 'udp' && bytes > MAX_DATAGRAM_BYTES)
@@ -113,6 +123,15 @@ export class Binder {
     // Our own numbers are ours.
     if (of.program === RPCBPROG) return false;
     const registration = { ...of, owner: ownerOf(peer) };
+    // A user of this host may try the number of a system program that is not running, or whose service is
+    // being started again, to be sent what its clients send. The owner is what the kernel says of the caller.
+    const port = parseUaddr(of.netid, of.address)?.port ?? 0;
+    const reserved = this.access.reservationOf(registration.owner, of.program, port);
+    if (reserved !== undefined) {
+      this.refused(`SET ${nameOf(registration)}`, reserved, peer);
+      return false;
+    }
+    const held = this.registry.heldPlace(of.program, of.version, of.netid);
     const outcome = this.registry.set(registration);
     if (outcome === 'taken') {
       const holder = this.registry.findExact(of.program, of.version, of.netid);
@@ -125,6 +144,7 @@ export class Binder {
         this.keeper?.added(entry);
       } catch (error) {
         this.registry.remove(entry);
+        if (held !== undefined) this.registry.hold(held);
         throw error;
       }
       this.stats.wasSet(version);
@@ -137,13 +157,18 @@ export class Binder {
         taken: 'another address is registered',
         invalid: 'the netid or the address is none',
         full: 'too many registrations',
+        held: `the place is held for its last owner, ${held?.owner ?? SUPERUSER}`,
+        owned: 'another owner has the program, or had it until just now',
       }[outcome];
       this.refused(`SET ${nameOf(registration)}`, why, peer);
     }
     return outcome === 'same';
   }
 
-  /** UNSET on these netids, or on all: all or nothing. True also where nothing is registered. */
+  /**
+   * UNSET on these netids, or on all: all or nothing. True also where nothing is registered. The places are
+   * kept for whose they were, also where root takes the registration back.
+   */
   unset(
     program: number,
     version: number,
@@ -167,7 +192,7 @@ export class Binder {
     }
     this.keeper?.removed(entries);
     for (const entry of entries) {
-      this.registry.remove(entry);
+      this.registry.release(entry);
       this.onEvent({ event: 'unset', registration: entry });
     }
     this.stats.wasUnset(by);
@@ -195,7 +220,7 @@ export class Binder {
     return [...this.registry.entries()];
   }
 
-  /** Takes out a registration whose server is gone; nothing where it was removed already. */
+  /** Removes a registration whose server is gone, and keeps its place; nothing where it was removed already. */
   drop(entry: Entry): void {
     if (entry.isPermanent || this.registry.findExact(entry.program, entry.version, entry.netid) !== entry)
       return;
@@ -204,7 +229,7 @@ export class Binder {
     } catch {
       // A full disk is no reason to send callers to a port where nobody is. The next start finds it dead again.
     }
-    this.registry.remove(entry);
+    this.registry.release(entry);
     this.onEvent({ event: 'stale', registration: entry });
   }
 

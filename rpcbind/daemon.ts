@@ -4,7 +4,7 @@
  */
 
 import { createServer, type Listener, type Netid, type RpcServer } from '../runtime/index.js';
-import { Access, type AccessOptions, type RefusalCounts } from './access.js';
+import { Access, type AccessLists, type AccessOptions, type RefusalCounts } from './access.js';
 import { Binder, type BinderEvent, nameOf } from './binder.js';
 import { Relay } from './callit.js';
 import { Liveness, type LivenessMode } from './liveness.js';
@@ -81,7 +81,7 @@ export interface Rpcbind {
   /** What was refused so far. */
   refused(): Readonly<RefusalCounts>;
   /** Takes other access lists from now on. Throws RangeError, and changes nothing, where one is wrong. */
-  reload(lists: Pick<AccessOptions, 'allow' | 'allowRegister' | 'isInsecure'>): void;
+  reload(lists: AccessLists): void;
   /** Drains and closes every door. May be called twice. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -123,6 +123,7 @@ class Daemon implements Rpcbind {
       this.state = new WarmStart(
         { path: options.stateFolder, fd: options.stateFolderFd },
         entries,
+        () => this.registry.heldPlaces(),
         this.warn,
       );
     this.liveness = new Liveness({
@@ -143,6 +144,8 @@ class Daemon implements Rpcbind {
     this.relay = new Relay(this.binder, options.remoteCalls ?? false);
     this.server = createServer({
       onError: (error: unknown) => options.onError?.(error),
+      // What the cache keeps are replies to forwarded calls: a call sent again is charged again.
+      mayReplay: (peer, bytes) => this.access.mayTakeTable(peer, bytes),
       services: [
         createVersion2(this.binder, this.relay),
         createVersion3(this.binder, this.relay),
@@ -209,12 +212,13 @@ class Daemon implements Rpcbind {
     for (const one of this.state?.recover() ?? []) {
       // The last daemon's own doors are not ours.
       if (one.program === RPCBPROG) continue;
-      const outcome = this.registry.set(one);
+      const outcome = this.registry.set(one, { isRestored: true });
       const entry = this.registry.findExact(one.program, one.version, one.netid);
       if (outcome === 'added' && entry !== undefined) entry.wasAlive = one.wasAlive;
       else if (outcome !== 'same')
         this.warn(`a registration of the last daemon is left out (${outcome}): ${nameOf(one)}`);
     }
+    for (const place of this.state?.recoveredHolds ?? []) this.registry.hold(place);
   }
 
   registrations(): AddressRegistration[] {
@@ -231,7 +235,7 @@ class Daemon implements Rpcbind {
     return { ...this.access.refused };
   }
 
-  reload(lists: Pick<AccessOptions, 'allow' | 'allowRegister' | 'isInsecure'>): void {
+  reload(lists: AccessLists): void {
     this.access.reload(lists);
   }
 

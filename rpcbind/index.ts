@@ -3,10 +3,10 @@
 /** rpcbind, RFC 1833: asking one, being registered in one, and being one. The only door of this folder. */
 
 export {
+  type AccessLists,
   type AccessOptions,
   DEFAULT_CALLS_PER_SECOND,
   DEFAULT_TABLE_BYTES_PER_MINUTE,
-  MAX_SOURCES,
   networkList,
   type RefusalCounts,
 } from './access.js';
@@ -53,6 +53,15 @@ export {
   UNKNOWN,
 } from './registry.js';
 export { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
+export { MAX_SOURCES } from './rules/accounts.js';
+export { DEFAULT_HOLD_MS, MAX_HOLD_MS } from './rules/holds.js';
+export {
+  FIRST_UNRESERVED_PORT,
+  MAX_PROGRAM_RULES,
+  type ProgramRule,
+  RESERVED_PROGRAMS,
+  type ReservationOptions,
+} from './rules/reserved.js';
 export { MAX_STATE_BYTES } from './statefiles.js';
 export { LOCK_ANSWER_MS, LOCK_FILE, StateHeldError } from './statelock.js';
 export { MAX_STATISTICS_ROWS } from './stats.js';

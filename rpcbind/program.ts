@@ -53,6 +53,8 @@ import { formatUaddr, fromSockaddr, parseUaddr, toSockaddr, transportOf } from '
 
 /** Bytes of a reply's header, and of the end of a list. */
 const REPLY_BYTES = 28;
+/** Bytes of a reply to a forwarded call beside the address and the result: header, port or length, length. */
+const FORWARDED_BYTES = 32;
 /** Bytes of one row of version 2's table. */
 const MAPPING_BYTES = 20;
 const NO_NETBUF: netbuf = { maxlen: 0, buf: new Uint8Array(0) };
@@ -118,17 +120,18 @@ export function createVersion2(binder: Binder, forwarder: Forwarder): Service {
     },
     dump(context): pmaplist {
       const peer = binder.admit(PMAP_VERS, PMAPPROC_DUMP, context);
-      const rows = binder.table().flatMap((entry) => {
+      binder.admitTable(peer, REPLY_BYTES + binder.registry.mappingCount * MAPPING_BYTES);
+      return binder.table().flatMap((entry) => {
         const prot = protocolOfNetid(entry.netid);
         if (prot === undefined) return [];
         return [{ map: { prog: entry.program, vers: entry.version, prot, port: entry.port } }];
       });
-      binder.admitTable(peer, REPLY_BYTES + rows.length * MAPPING_BYTES);
-      return rows;
     },
     async callit(args: call_args, context): Promise<call_result> {
       const peer = binder.admit(PMAP_VERS, PMAPPROC_CALLIT, context);
+      binder.admitForwarding(peer);
       const { entry, result } = await quietly(forwarder.forward(PMAP_VERS, args, false, context, peer));
+      binder.admitTable(peer, FORWARDED_BYTES + opaqueBytes(result.length));
       return { port: entry.port, res: result };
     },
   });
@@ -152,22 +155,23 @@ export function createVersion4(binder: Binder, forwarder: Forwarder): Service {
     },
     async indirect(args: rpcb_rmtcallargs, context): Promise<rpcb_rmtcallres> {
       const peer = binder.admit(RPCBVERS4, RPCBPROC_INDIRECT, context);
-      const { entry, result } = await forwarder.forward(RPCBVERS4, args, true, context, peer);
-      return { addr: binder.reach.addressFor(entry, peer), results: result };
+      binder.admitForwarding(peer);
+      return admitted(binder, peer, await forwarder.forward(RPCBVERS4, args, true, context, peer));
     },
     getaddrlist({ r_prog, r_vers }: rpcb, context): rpcb_entry_list_ptr {
       const peer = binder.admit(RPCBVERS4, RPCBPROC_GETADDRLIST, context);
+      // A row for each netid at most, so to build them first costs little.
       const rows = addressList(binder, r_prog, r_vers, peer);
-      const bytes = rows.reduce((sum, { rpcb_entry_map: row }) => sum + 64 + row.r_maddr.length, REPLY_BYTES);
-      binder.admitTable(peer, bytes);
+      binder.admitTable(
+        peer,
+        rows.reduce((sum, row) => sum + entryBytesOf(row), REPLY_BYTES),
+      );
       return rows;
     },
     getstat(context): rpcb_stat_byvers {
       const peer = binder.admit(RPCBVERS4, RPCBPROC_GETSTAT, context);
-      const all = binder.stats.snapshot();
-      const rows = all.reduce((sum, one) => sum + one.addrinfo.length + one.rmtinfo.length, 0);
-      binder.admitTable(peer, REPLY_BYTES + 68 * all.length + 36 * rows);
-      return all;
+      binder.admitTable(peer, REPLY_BYTES + binder.stats.snapshotBytes);
+      return binder.stats.snapshot();
     },
   });
   return markIdempotent(service, [RPCBPROC_BCAST, RPCBPROC_INDIRECT]);
@@ -194,26 +198,21 @@ function commonHandlers(binder: Binder, forwarder: Forwarder, of: 3 | 4): Requir
     },
     dump(context): rpcblist_ptr {
       const peer = binder.admit(of, RPCBPROC_DUMP, context);
-      let bytes = REPLY_BYTES;
-      const rows = binder.table().map((entry) => {
-        bytes += 24 + padded(entry.netid) + padded(entry.address) + padded(entry.owner);
-        return {
-          rpcb_map: {
-            r_prog: entry.program,
-            r_vers: entry.version,
-            r_netid: entry.netid,
-            r_addr: entry.address,
-            r_owner: entry.owner,
-          },
-        };
-      });
-      binder.admitTable(peer, bytes);
-      return rows;
+      binder.admitTable(peer, REPLY_BYTES + binder.registry.rowBytes);
+      return binder.table().map((entry) => ({
+        rpcb_map: {
+          r_prog: entry.program,
+          r_vers: entry.version,
+          r_netid: entry.netid,
+          r_addr: entry.address,
+          r_owner: entry.owner,
+        },
+      }));
     },
     async callit(args: rpcb_rmtcallargs, context): Promise<rpcb_rmtcallres> {
       const peer = binder.admit(of, RPCBPROC_BCAST, context);
-      const { entry, result } = await quietly(forwarder.forward(of, args, false, context, peer));
-      return { addr: binder.reach.addressFor(entry, peer), results: result };
+      binder.admitForwarding(peer);
+      return admitted(binder, peer, await quietly(forwarder.forward(of, args, false, context, peer)));
     },
     gettime(context) {
       binder.admit(of, RPCBPROC_GETTIME, context);
@@ -278,6 +277,20 @@ function protocolOfNetid(netid: string): number | undefined {
   return netid === 'tcp' ? PMAP_IPPROTO_TCP : undefined;
 }
 
-function padded(text: string): number {
-  return (text.length + 3) & ~3;
+/** The reply to a forwarded call, once its bytes are charged to the caller. Throws NoReply where they may not go. */
+function admitted(binder: Binder, peer: Peer, { entry, result }: Forwarded): rpcb_rmtcallres {
+  const addr = binder.reach.addressFor(entry, peer);
+  binder.admitTable(peer, FORWARDED_BYTES + opaqueBytes(addr.length) + opaqueBytes(result.length));
+  return { addr, results: result };
+}
+
+/** One row of GETADDRLIST: five texts, a number, the mark that it follows. */
+function entryBytesOf({ rpcb_entry_map: row }: rpcb_entry_list_ptr[number]): number {
+  const texts = [row.r_maddr, row.r_nc_netid, row.r_nc_protofmly, row.r_nc_proto];
+  return texts.reduce((sum, text) => sum + 4 + opaqueBytes(Buffer.byteLength(text)), 8);
+}
+
+/** Bytes of so many as XDR has them, without their count (RFC 4506 section 4.10). */
+function opaqueBytes(length: number): number {
+  return (length + 3) & ~3;
 }

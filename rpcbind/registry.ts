@@ -1,9 +1,10 @@
 /**
  * The table: (program, version, netid) -> address and owner, and the rules of who may change it
- * (RFC 1833 section 2.2.1). Pure: no sockets, no clock, no files. Lookups take the same time
- * whatever the number of registrations.
+ * (RFC 1833 section 2.2.1). No sockets and no files here. Lookups take the same time whatever the
+ * number of registrations.
  */
 
+import { type HeldPlace, Holds } from './rules/holds.js';
 import { isWildcard, parseUaddr, portSuffix } from './uaddr.js';
 
 /** The owner that may do everything. */
@@ -48,10 +49,23 @@ export interface RegistryOptions {
   readonly maxRegistrations?: number;
   /** Default {@link DEFAULT_MAX_REGISTRATIONS_PER_OWNER}. */
   readonly maxRegistrationsPerOwner?: number;
+  /**
+   * Milliseconds for which a place is kept for its owner once the registration is gone; 0 for no time.
+   * Default {@link DEFAULT_HOLD_MS}, at most {@link MAX_HOLD_MS}.
+   */
+  readonly holdMs?: number | undefined;
 }
 
-/** What became of a registration: `same` is one that was there already. */
-export type SetOutcome = 'added' | 'same' | 'taken' | 'invalid' | 'full';
+/** What became of a registration; see {@link Registry.set}. */
+export type SetOutcome = 'added' | 'same' | 'taken' | 'invalid' | 'full' | 'held' | 'owned';
+
+/** Which rules a registration is not subject to. */
+export interface SetExceptions {
+  /** It is the daemon's own, which nobody may take away. */
+  readonly isPermanent?: boolean;
+  /** It was accepted by the last daemon: who else has the program is not asked. */
+  readonly isRestored?: boolean;
+}
 
 /** The versions of one program on one netid. */
 interface Versions {
@@ -68,6 +82,10 @@ export class Registry {
   /** In the order of registration, which is the order of DUMP. */
   private readonly all = new Set<Entry>();
   private readonly countByOwner = new Map<string, number>();
+  private readonly holds: Holds;
+  /** Bytes of the rows of versions 3 and 4's DUMP, and the rows of version 2's. */
+  private bytes = 0;
+  private mappings = 0;
   private serial = 0;
   private readonly maxRegistrations: number;
   private readonly maxRegistrationsPerOwner: number;
@@ -75,10 +93,26 @@ export class Registry {
   constructor(options: RegistryOptions = {}) {
     this.maxRegistrations = options.maxRegistrations ?? DEFAULT_MAX_REGISTRATIONS;
     this.maxRegistrationsPerOwner = options.maxRegistrationsPerOwner ?? DEFAULT_MAX_REGISTRATIONS_PER_OWNER;
+    this.holds = new Holds(options.holdMs);
   }
 
   get size(): number {
     return this.all.size;
+  }
+
+  /** Bytes of all registrations as rows of DUMP in versions 3 and 4. Kept, not computed. */
+  get rowBytes(): number {
+    return this.bytes;
+  }
+
+  /** Registrations that version 2 can name: those of `udp` and `tcp`. Kept, not computed. */
+  get mappingCount(): number {
+    return this.mappings;
+  }
+
+  /** Every place that is kept for its owner, oldest first. */
+  heldPlaces(): IterableIterator<HeldPlace> {
+    return this.holds.places();
   }
 
   /** Every registration, oldest first. */
@@ -98,14 +132,19 @@ export class Registry {
   /**
    * Adds a registration. `same` where it is there with the same address, `taken` where with another;
    * `invalid` where netid or address are none (one bad address would spoil every list it is in);
-   * `full` over a limit.
+   * `held` where the place is kept for another owner, `owned` where another owner has or had the program
+   * on another version or netid; `full` over a limit. The superuser is told neither `held` nor `owned`.
    */
-  set(of: AddressRegistration, options: { readonly isPermanent?: boolean } = {}): SetOutcome {
+  set(of: AddressRegistration, options: SetExceptions = {}): SetOutcome {
     const endpoint = parseUaddr(of.netid, of.address);
     if (endpoint === undefined) return 'invalid';
     const found = this.findExact(of.program, of.version, of.netid);
     if (found !== undefined) return found.address === of.address ? 'same' : 'taken';
-    if (!this.hasRoomFor(of.owner)) return 'full';
+    if (options.isPermanent !== true && options.isRestored !== true) {
+      const refusal = this.refusalOf(of);
+      if (refusal !== undefined) return refusal;
+    }
+    if (!this.makeRoomFor(of.owner)) return 'full';
     const entry: Entry = {
       program: of.program,
       version: of.version,
@@ -130,7 +169,9 @@ export class Registry {
       versions.byVersion.set(of.version, entry);
       versions.last = entry;
     }
+    this.holds.remove(entry);
     this.all.add(entry);
+    this.count(entry, 1);
     this.countByOwner.set(of.owner, (this.countByOwner.get(of.owner) ?? 0) + 1);
     return 'added';
   }
@@ -152,9 +193,30 @@ export class Registry {
     return owner === SUPERUSER || entry.owner === owner;
   }
 
-  /** Takes a registration out, no questions asked. */
+  /**
+   * Removes a registration, and keeps its place for its owner. What `unknown` registered is kept for nobody:
+   * everybody on this host may call without being known.
+   */
+  release(entry: Entry): void {
+    this.remove(entry);
+    if (!entry.isPermanent) this.hold(entry);
+  }
+
+  /** Keeps a place for an owner, within the limits; see {@link release}. */
+  hold(place: HeldPlace): void {
+    const isTaken = this.findExact(place.program, place.version, place.netid) !== undefined;
+    if (!isTaken && place.owner !== UNKNOWN && this.makeRoomFor(place.owner)) this.holds.add(place);
+  }
+
+  /** The hold of a place, if there is one. */
+  heldPlace(program: number, version: number, netid: string): HeldPlace | undefined {
+    return this.holds.find({ program, version, netid });
+  }
+
+  /** Removes a registration without an ownership check, and keeps nothing. */
   remove(entry: Entry): void {
     if (!this.all.delete(entry)) return;
+    this.count(entry, -1);
     const left = (this.countByOwner.get(entry.owner) ?? 1) - 1;
     if (left > 0) this.countByOwner.set(entry.owner, left);
     else this.countByOwner.delete(entry.owner);
@@ -178,15 +240,66 @@ export class Registry {
     return versions.last.version === version ? versions.last : versions.byVersion?.get(version);
   }
 
-  /** The registration of this version; where there is none, that of the version registered last. */
+  /**
+   * The registration of this version; where there is none, that of the version registered last. Nothing
+   * where the place is held: what is registered beside it may be a stranger's.
+   */
   find(program: number, version: number, netid: string): Entry | undefined {
-    return this.findExact(program, version, netid) ?? this.netids.get(netid)?.get(program)?.last;
+    const exact = this.findExact(program, version, netid);
+    if (exact !== undefined || this.holds.find({ program, version, netid }) !== undefined) return exact;
+    return this.netids.get(netid)?.get(program)?.last;
   }
 
-  private hasRoomFor(owner: string): boolean {
-    if (this.all.size >= this.maxRegistrations) return false;
-    return owner === SUPERUSER || (this.countByOwner.get(owner) ?? 0) < this.maxRegistrationsPerOwner;
+  /**
+   * Why somebody may not register here. A program number belongs to the known owners that have or had it:
+   * a stranger could otherwise register another version or netid beside root's, and GETPORT for a version
+   * that is not there would lead to it. Who owns every known registration of the program may add to it.
+   */
+  private refusalOf(of: AddressRegistration): 'held' | 'owned' | undefined {
+    if (of.owner === SUPERUSER) return undefined;
+    const held = this.holds.find(of);
+    if (held !== undefined) return held.owner === of.owner ? undefined : 'held';
+    const isOther = ({ owner }: HeldPlace): boolean => owner !== of.owner && owner !== UNKNOWN;
+    for (const hold of this.holds.ofProgram(of.program)) if (isOther(hold)) return 'owned';
+    for (const programs of this.netids.values()) {
+      const versions = programs.get(of.program);
+      if (versions === undefined) continue;
+      if (isOther(versions.last)) return 'owned';
+      for (const entry of versions.byVersion?.values() ?? []) if (isOther(entry)) return 'owned';
+    }
+    return undefined;
   }
+
+  /**
+   * Whether there is room for one more of an owner, a registration or a hold. Holds count as registrations
+   * do, and are given up for a new one: the owner's own first, and for the superuser anybody's. Nobody else
+   * can push out what is held for another.
+   */
+  private makeRoomFor(owner: string): boolean {
+    const isOverOwn = (): boolean =>
+      owner !== SUPERUSER &&
+      (this.countByOwner.get(owner) ?? 0) + this.holds.countOf(owner) >= this.maxRegistrationsPerOwner;
+    while (isOverOwn()) if (!this.holds.removeOldest(owner)) return false;
+    while (this.all.size + this.holds.size >= this.maxRegistrations)
+      if (!this.holds.removeOldest(owner) && !(owner === SUPERUSER && this.holds.removeOldest()))
+        return false;
+    return true;
+  }
+
+  private count(entry: Entry, sign: 1 | -1): void {
+    this.bytes += sign * rowBytesOf(entry);
+    if (entry.netid === 'udp' || entry.netid === 'tcp') this.mappings += sign;
+  }
+}
+
+/** Program, version, three texts with their lengths, and the mark that a row follows. */
+function rowBytesOf({ netid, address, owner }: AddressRegistration): number {
+  return 24 + padded(netid) + padded(address) + padded(owner);
+}
+
+/** Bytes of a text as XDR has it, without its length (RFC 4506 section 4.11). */
+function padded(text: string): number {
+  return (Buffer.byteLength(text) + 3) & ~3;
 }
 
 function lastOf(entries: Map<number, Entry> | undefined): Entry | undefined {

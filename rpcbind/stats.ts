@@ -16,6 +16,12 @@ export const MAX_STATISTICS_ROWS = 256;
 /** Counters stop here: the wire has 31 bits for them. */
 const MAX_COUNT = 0x7fff_ffff;
 
+/** Bytes of one version's counters and of the ends of its two lists. */
+const VERSION_BYTES = RPCBSTAT_HIGHPROC * 4 + 16;
+/** Bytes of a row of lookups, and of one of forwarded calls, without the netid. */
+const LOOKUP_BYTES = 20;
+const FORWARD_BYTES = 28;
+
 /** Statistics of the versions 2, 3 and 4. */
 export type BinderVersion = 2 | 3 | 4;
 
@@ -38,6 +44,12 @@ export class Statistics {
   };
   /** The row counted last: most lookups are of what was just looked up. */
   private latest: { readonly of: BinderVersion; readonly row: rpcbs_addrlist } | undefined;
+  private bytes = 3 * VERSION_BYTES;
+
+  /** Bytes of {@link snapshot} on the wire. Kept, not computed. */
+  get snapshotBytes(): number {
+    return this.bytes;
+  }
 
   /** A call of a procedure, 0 to 12. */
   called(version: BinderVersion, procedure: number): void {
@@ -79,6 +91,7 @@ export class Statistics {
       if (forwards.size >= MAX_STATISTICS_ROWS) return;
       row = { prog, vers, proc, success: 0, failure: 0, indirect: isIndirect ? 1 : 0, netid };
       forwards.set(key, row);
+      this.bytes += FORWARD_BYTES + textBytes(netid);
     }
     if (isAnswered) row.success = up(row.success);
     else row.failure = up(row.failure);
@@ -121,6 +134,7 @@ export class Statistics {
       if (counters.rows.length >= MAX_STATISTICS_ROWS) return undefined;
       row = { prog: program, vers: version, success: 0, failure: 0, netid };
       counters.rows.push(row);
+      this.bytes += LOOKUP_BYTES + textBytes(netid);
       rows.set(key, row);
       counters.lookups.set(program, rows);
     }
@@ -131,4 +145,9 @@ export class Statistics {
 
 function up(count: number): number {
   return count < MAX_COUNT ? count + 1 : count;
+}
+
+/** Bytes of a text with its length (RFC 4506 section 4.11). */
+function textBytes(text: string): number {
+  return 4 + ((Buffer.byteLength(text) + 3) & ~3);
 }

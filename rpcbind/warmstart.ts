@@ -5,7 +5,9 @@
  *
  *   rpcbind-ts journal 2 <64 hex digits: SHA-256 of rpcbind.xdr, or "-">
  *   <16 hex digits of SHA-256> {"set":[{"program":...}]}
- *   <16 hex digits of SHA-256> {"unset":[[program,version,"netid"]]}
+ *   <16 hex digits of SHA-256> {"unset":[[program,version,"netid","owner"]]}
+ *
+ * An "unset" keeps the place for its owner; one without an owner, for nobody.
  *
  * The digest says which snapshot the journal goes on from. Where `rpcbind.xdr` is another by now, the C daemon has run
  * since, and its snapshot counts; else the journal does. Clocks are not asked: they can be set back. Version 1, which had
@@ -20,7 +22,7 @@ import { closeSync, fstatSync, ftruncateSync } from 'node:fs';
 import { type Codec, decode, encode } from '../xdr/index.js';
 import type { Keeper } from './binder.js';
 import { RpcbindError } from './errors.js';
-import type { AddressRegistration, Entry } from './registry.js';
+import { type AddressRegistration, type Entry, UNKNOWN } from './registry.js';
 import {
   PMAP_IPPROTO_TCP,
   PMAP_IPPROTO_UDP,
@@ -29,6 +31,7 @@ import {
   type rpcblist_ptr,
   rpcblist_ptrCodec,
 } from './rpcbind.gen.js';
+import type { HeldPlace } from './rules/holds.js';
 import { StateFiles, writeAll } from './statefiles.js';
 import { type StateLock, takeLock } from './statelock.js';
 import { formatUaddr } from './uaddr.js';
@@ -53,7 +56,9 @@ export interface Kept extends AddressRegistration {
 
 type Change =
   | { readonly set: readonly Kept[] }
-  | { readonly unset: readonly (readonly [program: number, version: number, netid: string])[] };
+  | {
+      readonly unset: readonly (readonly [program: number, version: number, netid: string, owner?: string])[];
+    };
 
 /** A journal as it was found. */
 interface Journal {
@@ -61,6 +66,7 @@ interface Journal {
   /** The digest of the snapshot that it goes on from; undefined in version 1. */
   readonly snapshot: string | undefined;
   readonly registrations: Kept[];
+  readonly holds: HeldPlace[];
   /** Bytes of whole lines. */
   readonly bytes: number;
 }
@@ -69,6 +75,7 @@ interface Journal {
 export class WarmStart implements Keeper {
   private readonly files: StateFiles;
   private readonly table: () => Iterable<Entry>;
+  private readonly holds: () => Iterable<HeldPlace>;
   private readonly warn: (text: string) => void;
   private lock: StateLock | undefined;
   private fd: number | undefined;
@@ -77,18 +84,22 @@ export class WarmStart implements Keeper {
   /** The digest of `rpcbind.xdr` as it is now. */
   private snapshot = NO_SNAPSHOT;
   private deadLines = 0;
+  /** The places that the journal kept for their owners, once it was recovered from. */
+  recoveredHolds: readonly HeldPlace[] = [];
 
   /**
-   * `folder` by its path, and by its descriptor where it is open already; `table` is what there is to keep; `warn` is
-   * told of what went wrong without a loss. Throws RpcbindError `RPCBIND_STATE` where the folder cannot be made, or
+   * `folder` by its path, and by its descriptor where it is open already; `table` and `holds` are what there is to
+   * keep; `warn` is told of what went wrong without a loss. Throws RpcbindError `RPCBIND_STATE` where the folder cannot be made, or
    * where others can write to it.
    */
   constructor(
     folder: { readonly path: string; readonly fd?: number | undefined },
     table: () => Iterable<Entry>,
+    holds: () => Iterable<HeldPlace>,
     warn: (text: string) => void,
   ) {
     this.table = table;
+    this.holds = holds;
     this.warn = warn;
     try {
       this.files = new StateFiles(folder.path, folder.fd);
@@ -117,6 +128,7 @@ export class WarmStart implements Keeper {
     const journal = this.readFile(JOURNAL_FILE, (bytes) => this.readJournal(bytes));
     if (journal !== undefined && this.isLater(journal, snapshot?.changedMs)) {
       this.recoveredBytes = journal.value.version === VERSION ? journal.value.bytes : undefined;
+      this.recoveredHolds = journal.value.holds;
       return journal.value.registrations;
     }
     if (snapshot !== undefined) return snapshot.value.rows;
@@ -170,7 +182,7 @@ export class WarmStart implements Keeper {
   /** All of them in one line: on disk together, or not at all. */
   removed(entries: readonly Entry[]): void {
     if (entries.length === 0) return;
-    this.append({ unset: entries.map(({ program, version, netid }) => [program, version, netid]) });
+    this.append(unsetOf(entries));
     this.deadLines += 1 + entries.length;
     if (this.deadLines < MAX_DEAD_LINES) return;
     this.shorten(new Set(entries));
@@ -221,6 +233,8 @@ export class WarmStart implements Keeper {
     const lines = [`rpcbind-ts journal ${VERSION} ${this.snapshot}\n`];
     for (const entry of this.table())
       if (!entry.isPermanent && !without.has(entry)) lines.push(lineOf({ set: [kept(entry)] }));
+    const held = [...this.holds(), ...without];
+    if (held.length > 0) lines.push(lineOf(unsetOf(held)));
     const fd = this.files.replace(JOURNAL_FILE, Buffer.from(lines.join('')));
     if (this.fd !== undefined) closeSync(this.fd);
     this.fd = fd;
@@ -240,18 +254,29 @@ export class WarmStart implements Keeper {
         `${this.files.nameOf(JOURNAL_FILE)} ends within a line, which was never acknowledged and is left out`,
       );
     const found = new Map<string, Kept>();
+    const holds = new Map<string, HeldPlace>();
     const lines = text.slice(header.length, end).split('\n').slice(0, -1);
     lines.forEach((line, i) => {
       const change = changeOf(line);
       if (change === undefined) throw new Error(`line ${i + 2} is not as it was written`);
       if ('set' in change)
-        for (const one of change.set) found.set(keyOf(one.program, one.version, one.netid), one);
-      else for (const key of change.unset) found.delete(keyOf(...key));
+        for (const one of change.set) {
+          const key = keyOf(one.program, one.version, one.netid);
+          found.set(key, one);
+          holds.delete(key);
+        }
+      else
+        for (const [program, version, netid, owner] of change.unset) {
+          const key = keyOf(program, version, netid);
+          found.delete(key);
+          if (owner !== undefined) holds.set(key, { program, version, netid, owner });
+        }
     });
     return {
       version,
       snapshot,
       registrations: [...found.values()],
+      holds: [...holds.values()],
       bytes: Buffer.byteLength(text.slice(0, end)),
     };
   }
@@ -300,6 +325,15 @@ function changeOf(line: string): Change | undefined {
 
 function sumOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, SUM_DIGITS);
+}
+
+/** What `unknown` registered is kept for nobody. */
+function unsetOf(places: readonly HeldPlace[]): Change {
+  return {
+    unset: places.map(({ program, version, netid, owner }) =>
+      owner === UNKNOWN ? [program, version, netid] : [program, version, netid, owner],
+    ),
+  };
 }
 
 function keyOf(program: number, version: number, netid: string): string {

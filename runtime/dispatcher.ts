@@ -15,7 +15,7 @@ import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from './message
 import { Counters, type ProcedureStats, procedureStats } from './metrics.js';
 import type { CallContext, Procedure, ServedProcedure, Service } from './procedure.js';
 import { accept_stat, auth_flavor, auth_stat, RPC_VERSION } from './rpcmsg.gen.js';
-import type { Origin } from './transport.js';
+import type { Origin, Peer } from './transport.js';
 
 /** See {@link Dispatcher}. */
 export interface DispatcherOptions {
@@ -31,6 +31,11 @@ export interface DispatcherOptions {
   readonly interceptors?: readonly Interceptor[];
   /** The duplicate request cache for calls over UDP, or false for none. Default: one with its defaults. */
   readonly dupCache?: DupCacheOptions | false;
+  /**
+   * Asked before a reply of so many bytes is sent once more to a call that came once more over UDP; false
+   * drops it. The source may be forged, and each copy of a small call would bring a large reply. Default: sent.
+   */
+  readonly mayReplay?: (peer: Peer, bytes: number) => boolean;
   /** Milliseconds a procedure's promise may take; then the caller gets SYSTEM_ERR. Default {@link DEFAULT_CALL_TIMEOUT_MS}. */
   readonly callTimeoutMs?: number;
   /**
@@ -80,6 +85,7 @@ export class Dispatcher {
   private readonly onError: (error: unknown, context: CallContext) => void;
   private readonly interceptors: readonly Interceptor[];
   private readonly cache: DupCache | undefined;
+  private readonly mayReplay: ((peer: Peer, bytes: number) => boolean) | undefined;
   private readonly callTimeoutMs: number;
   private readonly maxPending: number;
   private readonly header = emptyCallHeader();
@@ -97,6 +103,7 @@ export class Dispatcher {
     this.onError = options.onError ?? (() => undefined);
     this.interceptors = options.interceptors ?? [];
     this.cache = options.dupCache === false ? undefined : new DupCache(options.dupCache);
+    this.mayReplay = options.mayReplay;
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
     this.maxPending = options.maxPending ?? DEFAULT_MAX_PENDING;
     this.reader = new XdrReader(new Uint8Array(0), options.reader);
@@ -290,7 +297,10 @@ export class Dispatcher {
   ): number {
     const entry = cache.begin(source, this.header, message, this.reader.offset, now);
     if (entry >= 0) return entry;
-    const isReplayed = entry === DUPLICATE_REPLAYED;
+    const { reply } = cache;
+    const isReplayed =
+      entry === DUPLICATE_REPLAYED &&
+      (reply === undefined || this.mayReplay === undefined || this.mayReplay(origin.peer, reply.length));
     if (duplicateChannel.hasSubscribers)
       duplicateChannel.publish({
         peer: origin.peer,
@@ -298,7 +308,7 @@ export class Dispatcher {
         xid: this.header.xid,
         action: isReplayed ? 'replayed' : 'dropped',
       });
-    if (isReplayed && cache.reply !== undefined) origin.reply(cache.reply);
+    if (isReplayed && reply !== undefined) origin.reply(reply);
     return entry;
   }
 

@@ -15,7 +15,7 @@ import {
 } from './datagram.js';
 import { guardLoopback } from './localpeer.js';
 import { type Inbox, type Native, Outbox } from './native.js';
-import { addressOf, destinationOf, keyOf, portOf, socketName, zoneOf } from './sockaddr.js';
+import { addressOf, destinationOf, keyOf, portOf, socketName, unmapped, zoneOf } from './sockaddr.js';
 import type { Origin, Peer, Receive } from './transport.js';
 
 /** One bound socket. */
@@ -184,7 +184,7 @@ class Datagram implements Origin {
   get peer(): Peer {
     return {
       transport: 'udp',
-      address: this.from.address,
+      address: unmapped(this.from.address),
       port: this.from.port,
       localAddress: this.door.address,
       localPort: this.door.port,
@@ -346,9 +346,9 @@ class NativeDatagram implements Origin {
     const local = this.control === undefined ? undefined : destinationOf(this.control);
     return {
       transport: 'udp',
-      address: withZone(this.name),
+      address: unmapped(withZone(this.name)),
       port: portOf(this.name),
-      localAddress: local ?? this.door.address,
+      localAddress: local === undefined ? this.door.address : unmapped(local),
       localPort: this.door.port,
     };
   }

@@ -141,6 +141,7 @@ export {
   type ServerOptions,
   type ServerStats,
 } from './server.js';
+export { unmapped } from './sockaddr.js';
 export {
   checkPath,
   connectTcp,

@@ -71,6 +71,25 @@ export function addressOf(name: Uint8Array): string {
   return ipv6Text(name, 8);
 }
 
+const MAPPED_PREFIX = '::ffff:';
+
+/**
+ * The IPv4 address within an IPv4-mapped IPv6 address, `::ffff:192.0.2.1` or `::ffff:c000:201` (RFC 4291
+ * section 2.5.5.2); any other text as it is. A socket that serves both families has IPv4 callers under such
+ * addresses. Whoever keeps accounts, lists or names by address must see the same caller as on an IPv4 socket,
+ * so peers are made with this.
+ */
+export function unmapped(address: string): string {
+  if (!address.startsWith(MAPPED_PREFIX)) return address;
+  const rest = address.slice(MAPPED_PREFIX.length);
+  if (rest.includes('.')) return rest;
+  const [high, low, ...more] = rest.split(':');
+  // `::ffff:1` is 0:0:0:0:0:0:ffff:1, no mapped address.
+  if (high === undefined || low === undefined || more.length > 0) return address;
+  const word = Number.parseInt(high, 16) * 65_536 + Number.parseInt(low, 16);
+  return [24, 16, 8, 0].map((bits) => (word >>> bits) & 0xff).join('.');
+}
+
 /** The zone of a link-local name as a number of an interface; 0 where it has none. */
 export function zoneOf(name: Uint8Array): number {
   return name[0] === AF_INET6 ? (name[24]! | (name[25]! << 8) | (name[26]! << 16)) >>> 0 : 0;

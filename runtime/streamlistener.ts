@@ -11,6 +11,7 @@ import { TransportError } from './errors.js';
 import { connectionChannel } from './events.js';
 import { peerUid, rememberConnection } from './localpeer.js';
 import { RecordFramer, type RecordOptions, RecordParser } from './record.js';
+import { unmapped } from './sockaddr.js';
 import { checkPath } from './stream.js';
 import type { Listener, Netid, Origin, Peer, Receive } from './transport.js';
 
@@ -210,9 +211,9 @@ class Connection implements Origin {
     const uid = kind === 'unix' ? peerUid(socket) : undefined;
     this.peer = {
       transport: kind,
-      address: socket.remoteAddress ?? '',
+      address: unmapped(socket.remoteAddress ?? ''),
       port: socket.remotePort ?? 0,
-      localAddress: kind === 'tcp' ? (socket.localAddress ?? '') : path,
+      localAddress: kind === 'tcp' ? unmapped(socket.localAddress ?? '') : path,
       localPort: socket.localPort ?? 0,
       ...(uid === undefined ? {} : { uid }),
     };

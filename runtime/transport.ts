@@ -14,7 +14,10 @@ export type Netid = 'udp' | 'tcp' | 'udp6' | 'tcp6' | 'local';
 /** The two ends of the way a call came. */
 export interface Peer {
   readonly transport: TransportKind;
-  /** The caller's IP address; the path of a unix socket; empty in memory. */
+  /**
+   * The caller's IP address, that of IPv4 as such on a socket of both families too; the path of a unix
+   * socket; empty in memory.
+   */
   readonly address: string;
   /** The caller's port; 0 where there is none. */
   readonly port: number;

@@ -133,7 +133,7 @@ function stateFolderOf(options: OpenOptions, isSystem: boolean): string | undefi
 function warnOfUnknownPeers(warn: (text: string) => void): void {
   if (hasNative()) return;
   warn(
-    'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there are owned by `unknown`, and every caller of this host that cannot be identified may take them back',
+    'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there are owned by `unknown`, and every caller of this host that cannot be identified may take them back; reserved programs are registered over TCP or from a reserved port alone',
   );
 }
 

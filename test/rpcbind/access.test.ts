@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Access, DEFAULT_TABLE_BYTES_PER_MINUTE, MAX_SOURCES } from '../../rpcbind/access.js';
-import { networkList } from '../../rpcbind/index.js';
+import { Access, DEFAULT_TABLE_BYTES_PER_MINUTE } from '../../rpcbind/access.js';
+import { MAX_SOURCES, networkList } from '../../rpcbind/index.js';
 import { MAX_STATISTICS_ROWS, Statistics } from '../../rpcbind/stats.js';
 import type { Peer } from '../../runtime/index.js';
 

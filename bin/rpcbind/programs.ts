@@ -1,0 +1,86 @@
+/**
+ * The file that says which users may register which programs, beside root and who started the daemon.
+ * A line is `PROGRAMS: USERS`: a number, a name of /etc/rpc, a range `100005-100007`, or `*` for all that
+ * nothing else is said of; then users by name or uid, separated by commas, or `*` for everybody. What
+ * follows a # is a comment. The last line for a program counts.
+ */
+
+import { readFileSync } from 'node:fs';
+import { MAX_PROGRAM_RULES, type ProgramRule } from '../../rpcbind/index.js';
+import { CliError, describe } from '../support/cli.js';
+import type { ProgramNames } from '../support/programs.js';
+
+/** Most bytes of the file: 1 MiB. */
+export const MAX_PROGRAMS_FILE_BYTES = 1024 * 1024;
+const MAX_NUMBER = 0xffff_ffff;
+/** The status monitor gives up root before it registers; its user is named by the distribution. */
+const STATUS = 100024;
+const STATUS_USERS = ['statd', 'rpcuser'];
+
+/** The rules for programs that this host's users call for, then those of the file. Throws CliError with file and line. */
+export function readPrograms(file: string | undefined, names: ProgramNames): ProgramRule[] {
+  const uids = usersOfHost();
+  const statusUsers = STATUS_USERS.flatMap((name) => uids.get(name) ?? []);
+  const rules: ProgramRule[] = [{ first: STATUS, last: STATUS, users: statusUsers }];
+  if (file === undefined) return rules;
+  for (const [i, line] of textOf(file).split('\n').entries()) {
+    const text = line.replace(/#.*/, '').trim();
+    if (text === '') continue;
+    const place = `${file} line ${i + 1}`;
+    if (rules.length > MAX_PROGRAM_RULES - 1)
+      throw new CliError(`${place}: at most ${MAX_PROGRAM_RULES - 1} lines say who may register what`);
+    const [programs = '', users, ...rest] = text.split(':');
+    if (users === undefined || rest.length > 0)
+      throw new CliError(`${place}: a line is "PROGRAMS: USERS", as in "status: root, statd"`);
+    rules.push({
+      ...rangeOf(programs.trim(), names, place),
+      users: users.trim() === '*' ? 'all' : users.split(',').map((user) => uidOf(user.trim(), uids, place)),
+    });
+  }
+  return rules;
+}
+
+function rangeOf(text: string, names: ProgramNames, place: string): { first: number; last: number } {
+  if (text === '*') return { first: 0, last: MAX_NUMBER };
+  const range = /^(\d{1,10})-(\d{1,10})$/.exec(text);
+  const number = /^\d{1,10}$/.test(text) ? Number(text) : names.numberOf(text);
+  const [first, last] = range === null ? [number, number] : [Number(range[1]), Number(range[2])];
+  if (first === undefined || last === undefined)
+    throw new CliError(`${place}: no program is called ${text} in /etc/rpc`);
+  if (first > last || last > MAX_NUMBER)
+    throw new CliError(`${place}: ${text} is no number or range of programs up to ${MAX_NUMBER}`);
+  return { first, last };
+}
+
+function uidOf(text: string, uids: ReadonlyMap<string, number>, place: string): number {
+  const uid = uids.get(text) ?? (/^\d{1,10}$/.test(text) ? Number(text) : undefined);
+  if (uid === undefined || uid > MAX_NUMBER)
+    throw new CliError(
+      `${place}: ${text === '' ? 'a user is missing' : `there is no user ${text} in /etc/passwd`}`,
+    );
+  return uid;
+}
+
+function textOf(file: string): string {
+  try {
+    const text = readFileSync(file, 'utf8');
+    if (text.length <= MAX_PROGRAMS_FILE_BYTES) return text;
+  } catch (cause) {
+    throw new CliError(`the file of programs cannot be read: ${describe(cause)}`, { cause });
+  }
+  throw new CliError(`the file of programs ${file} has more than ${MAX_PROGRAMS_FILE_BYTES} bytes`);
+}
+
+/** The users of /etc/passwd; none where it cannot be read, and uids have to do. */
+function usersOfHost(): Map<string, number> {
+  const users = new Map<string, number>();
+  try {
+    for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
+      const [name, , uid] = line.split(':');
+      if (name !== undefined && uid !== undefined && /^\d{1,10}$/.test(uid)) users.set(name, Number(uid));
+    }
+  } catch {
+    // A container without the file.
+  }
+  return users;
+}

@@ -139,9 +139,9 @@ program.action(async (options: Options) => {
     events.names = programNames();
     try {
       rpcbind.reload(lists());
-      log.info({ event: 'reload' }, 'read /etc/rpc, the access lists and the list of programs again');
+      log.info({ event: 'reload' }, 'read /etc/rpc and the access lists again');
     } catch (error) {
-      warn(`the access lists and the list of programs stay as they are: ${describe(error)}`);
+      warn(`the access lists stay as they are: ${describe(error)}`);
     }
   });
   process.stdout.write(`rpcbind-ts: serving on ${doors(rpcbind)}\n`);

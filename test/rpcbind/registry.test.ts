@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type AddressRegistration, Registry, SUPERUSER, UNKNOWN } from '../../rpcbind/registry.js';
+import {
+  type AddressRegistration,
+  DEFAULT_MAX_REGISTRATIONS,
+  Registry,
+  SUPERUSER,
+  UNKNOWN,
+} from '../../rpcbind/registry.js';
+import { MAX_HOLD_MS } from '../../rpcbind/rules/holds.js';
+import { until } from '../support/until.js';
 
 const row = (of: Partial<AddressRegistration> = {}): AddressRegistration => ({
   program: 0x2000_0001,
@@ -45,11 +53,11 @@ describe('registering', () => {
     const registry = new Registry({ maxRegistrationsPerOwner: 1 });
     expect(registry.set(row({ version: 1 }))).toBe('added');
     expect(registry.set(row({ version: 2 }))).toBe('full');
-    expect(registry.set(row({ version: 2, owner: '1001' }))).toBe('added');
+    expect(registry.set(row({ program: 2, owner: '1001' }))).toBe('added');
     expect(registry.set(row({ version: 3, owner: SUPERUSER }))).toBe('added');
     expect(registry.set(row({ version: 4, owner: SUPERUSER }))).toBe('added');
     registry.remove(registry.findExact(row().program, 1, 'udp')!);
-    expect(registry.set(row({ version: 5 }))).toBe('added');
+    expect(registry.set(row({ program: 3 }))).toBe('added');
   });
 });
 
@@ -144,8 +152,8 @@ describe('ownership', () => {
   });
 
   it('is of all who could not be identified where the owner is unknown, and of no known user', () => {
-    registry.set(row({ version: 2, owner: UNKNOWN }));
-    const unknown = registry.findExact(row().program, 2, 'udp')!;
+    registry.set(row({ program: 2, owner: UNKNOWN }));
+    const unknown = registry.findExact(2, 1, 'udp')!;
     expect(registry.mayRemove(unknown, UNKNOWN)).toBe(true);
     expect(registry.mayRemove(unknown, '1000')).toBe(false);
     expect(registry.mayRemove(unknown, SUPERUSER)).toBe(true);
@@ -154,5 +162,135 @@ describe('ownership', () => {
   it('of the daemon’s own registrations is nobody’s', () => {
     registry.set(row({ version: 3, owner: SUPERUSER }), { isPermanent: true });
     expect(registry.mayRemove(registry.findExact(row().program, 3, 'udp')!, SUPERUSER)).toBe(false);
+  });
+});
+
+describe('the place of a registration that is gone', () => {
+  const releasedBy = (owner: string, options = {}): Registry => {
+    const registry = new Registry(options);
+    registry.set(row({ owner }));
+    registry.release(registry.findExact(row().program, 1, 'udp')!);
+    return registry;
+  };
+
+  it('is kept for its owner, and is not found', () => {
+    const registry = releasedBy('1000');
+    expect(registry.set(row({ owner: '1001' }))).toBe('held');
+    expect(registry.set(row({ owner: UNKNOWN }))).toBe('held');
+    expect(registry.size).toBe(0);
+    expect(registry.find(row().program, 1, 'udp')).toBeUndefined();
+    expect([...registry.heldPlaces()]).toMatchObject([{ program: row().program, owner: '1000' }]);
+    expect(registry.set(row({ address: '0.0.0.0.4.2' }))).toBe('added');
+    expect([...registry.heldPlaces()]).toEqual([]);
+  });
+
+  it('is root’s for the taking, and then root’s', () => {
+    const registry = releasedBy('1000');
+    expect(registry.set(row({ owner: SUPERUSER }))).toBe('added');
+    registry.release(registry.findExact(row().program, 1, 'udp')!);
+    expect(registry.set(row({ owner: '1000' }))).toBe('held');
+  });
+
+  it('is kept for nobody where nobody was known', () => {
+    const registry = releasedBy(UNKNOWN);
+    expect([...registry.heldPlaces()]).toEqual([]);
+    expect(registry.set(row({ owner: '1001' }))).toBe('added');
+  });
+
+  it('is free again after the time', async () => {
+    const registry = releasedBy('1000', { holdMs: 50 });
+    expect(registry.set(row({ owner: '1001' }))).toBe('held');
+    await until(() => registry.set(row({ owner: '1001' })) === 'added');
+  });
+
+  it('is kept for no time with 0, and for at most an hour', () => {
+    expect(releasedBy('1000', { holdMs: 0 }).set(row({ owner: '1001' }))).toBe('added');
+    expect(releasedBy('1000', { holdMs: MAX_HOLD_MS }).set(row({ owner: '1001' }))).toBe('held');
+    for (const holdMs of [MAX_HOLD_MS + 1, -1, Number.NaN])
+      expect(() => new Registry({ holdMs })).toThrow(RangeError);
+  });
+
+  it('is not answered with what another has beside it', () => {
+    const registry = new Registry();
+    registry.set(row({ version: 9, owner: UNKNOWN }));
+    registry.set(row({ owner: SUPERUSER }));
+    registry.release(registry.findExact(row().program, 1, 'udp')!);
+    expect(registry.find(row().program, 1, 'udp')).toBeUndefined();
+    expect(registry.find(row().program, 2, 'udp')?.version).toBe(9);
+  });
+
+  it('counts as a registration of its owner, and makes room for one', () => {
+    const registry = releasedBy('1000', { maxRegistrationsPerOwner: 2 });
+    for (const program of [2, 3]) expect(registry.set(row({ program }))).toBe('added');
+    expect([...registry.heldPlaces()]).toEqual([]);
+    expect(registry.set(row({ program: 4 }))).toBe('full');
+  });
+
+  it('is not given up for another user, however full the table', () => {
+    const registry = releasedBy('1000', { maxRegistrations: 2 });
+    expect(registry.set(row({ program: 2, owner: '1001' }))).toBe('added');
+    expect(registry.set(row({ program: 3, owner: '1001' }))).toBe('full');
+    expect([...registry.heldPlaces()]).toHaveLength(1);
+    expect(registry.set(row({ program: 3, owner: SUPERUSER }))).toBe('added');
+    expect([...registry.heldPlaces()]).toHaveLength(0);
+  });
+
+  it('makes the held places of one owner no more than its registrations may be', () => {
+    const registry = new Registry({ maxRegistrationsPerOwner: 10 });
+    for (let program = 0; program < 100; program++) {
+      expect(registry.set(row({ program }))).toBe('added');
+      registry.release(registry.findExact(program, 1, 'udp')!);
+    }
+    expect([...registry.heldPlaces()].map(({ program }) => program)).toEqual([
+      90, 91, 92, 93, 94, 95, 96, 97, 98, 99,
+    ]);
+  });
+});
+
+describe('a program number', () => {
+  it('that a known owner has takes other versions and netids from that owner and root alone', () => {
+    const registry = new Registry();
+    registry.set(row({ owner: SUPERUSER }));
+    for (const owner of ['1000', UNKNOWN]) {
+      expect(registry.set(row({ version: 9, owner }))).toBe('owned');
+      expect(registry.set(row({ netid: 'tcp', owner }))).toBe('owned');
+    }
+    expect(registry.set(row({ netid: 'tcp', owner: SUPERUSER }))).toBe('added');
+    // Also while all of them are gone for a moment.
+    for (const netid of ['udp', 'tcp']) registry.release(registry.findExact(row().program, 1, netid)!);
+    expect(registry.set(row({ netid: 'udp6', address: '::.4.1' }))).toBe('owned');
+  });
+
+  it('is asked for behind the version registered last too', () => {
+    const registry = new Registry();
+    registry.set(row({ version: 1 }));
+    registry.set(row({ version: 2, owner: SUPERUSER }));
+    registry.set(row({ version: 3, owner: SUPERUSER }));
+    registry.remove(registry.findExact(row().program, 3, 'udp')!);
+    registry.remove(registry.findExact(row().program, 2, 'udp')!);
+    expect(registry.set(row({ version: 4, owner: '1001' }))).toBe('owned');
+    expect(registry.set(row({ version: 4, owner: '1000' }))).toBe('added');
+    registry.set(row({ version: 5, owner: SUPERUSER }));
+    expect(registry.set(row({ version: 6, owner: '1000' }))).toBe('owned');
+  });
+
+  it('of unknown owners takes anybody’s, and what files say is not asked', () => {
+    const registry = new Registry();
+    registry.set(row({ owner: UNKNOWN }));
+    expect(registry.set(row({ version: 2, owner: '1000' }))).toBe('added');
+    expect(registry.set(row({ version: 3, owner: '1001' }), { isRestored: true })).toBe('added');
+  });
+});
+
+describe('the sizes of tables', () => {
+  it('are kept as registrations come and go', () => {
+    const registry = new Registry({ maxRegistrations: DEFAULT_MAX_REGISTRATIONS });
+    registry.set(row());
+    registry.set(row({ netid: 'local', address: '/run/ä.sock', owner: SUPERUSER }));
+    // 24 each, and the texts padded: udp 4, 0.0.0.0.4.1 12, 1000 4; local 8, 12 bytes 12, superuser 12.
+    expect(registry.rowBytes).toBe(24 + 4 + 12 + 4 + 24 + 8 + 12 + 12);
+    expect(registry.mappingCount).toBe(1);
+    for (const entry of [...registry.entries()]) registry.remove(entry);
+    expect([registry.rowBytes, registry.mappingCount]).toEqual([0, 0]);
   });
 });

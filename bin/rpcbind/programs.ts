@@ -13,22 +13,34 @@ import type { ProgramNames } from '../support/programs.js';
 /** Most bytes of the file: 1 MiB. */
 export const MAX_PROGRAMS_FILE_BYTES = 1024 * 1024;
 const MAX_NUMBER = 0xffff_ffff;
-/** The status monitor gives up root before it registers; its user is named by the distribution. */
-const STATUS = 100024;
-const STATUS_USERS = ['statd', 'rpcuser'];
+/**
+ * Servers that give up root before they register, and the users they become, by the name that a
+ * distribution gives it: status (rpc.statd), rusersd, walld, sprayd.
+ */
+const SERVICE_USERS: readonly (readonly [program: number, users: readonly string[]])[] = [
+  [100024, ['statd', 'rpcuser']],
+  [100002, ['nobody']],
+  [100008, ['nobody']],
+  [100012, ['nobody']],
+];
+/** Most lines of the file that say something. */
+export const MAX_PROGRAMS_LINES = MAX_PROGRAM_RULES - SERVICE_USERS.length;
 
 /** The rules for programs that this host's users call for, then those of the file. Throws CliError with file and line. */
 export function readPrograms(file: string | undefined, names: ProgramNames): ProgramRule[] {
   const uids = usersOfHost();
-  const statusUsers = STATUS_USERS.flatMap((name) => uids.get(name) ?? []);
-  const rules: ProgramRule[] = [{ first: STATUS, last: STATUS, users: statusUsers }];
+  const rules: ProgramRule[] = SERVICE_USERS.map(([program, users]) => ({
+    first: program,
+    last: program,
+    users: users.flatMap((name) => uids.get(name) ?? []),
+  }));
   if (file === undefined) return rules;
   for (const [i, line] of textOf(file).split('\n').entries()) {
     const text = line.replace(/#.*/, '').trim();
     if (text === '') continue;
     const place = `${file} line ${i + 1}`;
-    if (rules.length > MAX_PROGRAM_RULES - 1)
-      throw new CliError(`${place}: at most ${MAX_PROGRAM_RULES - 1} lines say who may register what`);
+    if (rules.length === MAX_PROGRAM_RULES)
+      throw new CliError(`${place}: more than ${MAX_PROGRAMS_LINES} lines say who may register what`);
     const [programs = '', users, ...rest] = text.split(':');
     if (users === undefined || rest.length > 0)
       throw new CliError(`${place}: a line is "PROGRAMS: USERS", as in "status: root, statd"`);

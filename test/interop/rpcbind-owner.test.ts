@@ -71,14 +71,16 @@ kill $DAEMON`);
 
   it('of which one part is another’s is not taken back in part', async () => {
     const { code, stdout } = await sandbox(`${START}
-as 1000 tcp set; as 1001 tcp setTcp
+as 1000 tcp set; as 1001 tcp setTcp; as 0 tcp setTcp
 as 1000 tcp unsetAll; as 1001 tcp unsetAll
 as 1001 tcp set; as 1000 tcp setTcp
-as 1000 tcp unset; as 1001 tcp unsetAll
+as 1000 tcp unset; as 0 tcp unsetAll
 kill $DAEMON`);
     expect(code, stdout).toBe(0);
     expect(stdout.trim().split('\n')).toEqual([
       'tcp set true',
+      // The program is the first user's: only root may register a part of it.
+      'tcp setTcp false',
       'tcp setTcp true',
       'tcp unsetAll false',
       'tcp unsetAll false',

@@ -12,7 +12,7 @@ const NETWORK = `exec 2>&1
 ip netns add near; ip netns add far
 ip link add near0 netns near type veth peer name far0 netns far
 for host in near far; do ip -n $host link set lo up; ip -n $host link set \${host}0 up; done
-ip -n near addr add 10.8.0.9/24 dev near0; ip -n near addr add 10.8.0.10/24 dev near0; ip -n far addr add 10.8.0.1/24 dev far0
+ip -n near addr add 10.8.0.9/24 dev near0; ip -n far addr add 10.8.0.1/24 dev far0
 far_runs() { ip -n far -o link show far0 | grep -q 'state UP'; }
 wait_for far_runs
 serve() { ip netns exec far node $BIN/rpcbind-ts.js --no-state-dir --no-local "$@" >/run/log 2>&1 & DAEMON=$!; wait_for grep -q serving /run/log; }
@@ -103,21 +103,20 @@ kill $DAEMON`);
 serve -r
 ip netns exec far node /run/large.mjs > /run/large & LARGE=$!
 wait_for grep -q registered /run/large
+last=10
 for way in '2 5' '3 5' '4 5' '4 10'; do
   for xids in new same; do
-    kill $DAEMON $LARGE; wait $DAEMON $LARGE 2>/dev/null || true
-    : > /run/large; serve -r
-    ip netns exec far node /run/large.mjs > /run/large & LARGE=$!
-    wait_for grep -q registered /run/large
-    near /run/ask.mjs $way $xids 10.8.0.9
-    # The other address has a budget of its own.
-    near /run/ask.mjs $way $xids 10.8.0.10 | sed 's/^/other /'
+    # Each address has a budget of its own.
+    last=$((last + 1)); ip -n near addr add 10.8.0.$last/24 dev near0
+    near /run/ask.mjs $way $xids 10.8.0.$last
   done
 done
 kill $DAEMON $LARGE`);
     expect(code, stdout).toBe(0);
-    const found = [...stdout.matchAll(/received (\d+) replies (\d+)/g)].map((match) => match.slice(1).map(Number));
-    expect(found).toHaveLength(16);
+    const found = [...stdout.matchAll(/received (\d+) replies (\d+)/g)].map((match) =>
+      match.slice(1).map(Number),
+    );
+    expect(found).toHaveLength(8);
     for (const [received = 0, replies = 0] of found) {
       // The budget, what it earns in five seconds, and no more.
       expect(received, stdout).toBeLessThanOrEqual(DEFAULT_TABLE_BYTES_PER_MINUTE * (1 + 5 / 60));
@@ -164,7 +163,7 @@ describeWith(['sandbox', 'python3', 'root'], 'a caller over IPv4 on a socket of 
     async (native) => {
       const { code, stdout } = await sandbox(
         `${MANAGER}
-python3 /run/manager.py > /run/log & DAEMON=$!
+python3 /run/manager.py >/run/log 2>/dev/null & DAEMON=$!
 wait_for grep -q serving /run/log
 node /run/both.mjs
 kill $DAEMON`,
@@ -195,7 +194,7 @@ for (const transport of ['udp', 'tcp']) {
 }
 END
 for network in 10.8.0.0/24 ::ffff:10.8.0.0/120 10.9.0.0/24; do
-  ip netns exec far python3 /run/manager.py --allow $network > /run/log & DAEMON=$!
+  ip netns exec far python3 /run/manager.py --allow $network >/run/log 2>/dev/null & DAEMON=$!
   wait_for grep -q serving /run/log
   near /run/ping.mjs
   kill $DAEMON; wait $DAEMON || true; : > /run/log

@@ -325,7 +325,8 @@ class NativeDoor implements Door {
           if (i % REPLIES_AT_ONCE === REPLIES_AT_ONCE - 1) this.flush();
         }
         this.flush();
-        if (count === 0) break;
+        // Nothing more came while one was worked off: the caller waits for its answer.
+        if (count <= 1) break;
       }
     } finally {
       this.isTaking = false;

@@ -11,6 +11,9 @@
  *   3. when the epoll instance is readable, Node's recvmsg fails with ENOTSOCK, takes nothing, and the
  *      dgram socket emits an error, which is the signal here.
  *
+ * Where the object behind Node's socket is found, its callback is replaced by ours, so that no error is made
+ * for each signal (5 us less); that is undocumented in Node, and without it everything works the same.
+ *
  * The signal repeats in each turn of the loop while there is something to read.
  */
 
@@ -58,15 +61,17 @@ export class Readiness {
     socket.once('listening', () => {
       isOpen = true;
     });
-    socket.on('error', () => {
+    const onSignal = (): void => {
       if (isOpen && this.events !== 0) onReady();
-    });
+    };
+    socket.on('error', onSignal);
     socket.bind({ fd: place, exclusive: true });
     if (!isOpen) {
       fast.calls.close(place);
       throw new Error('Node does not open UDP descriptors at once');
     }
     fast.check('dup3', fast.calls.dup3(this.epoll, place, O_CLOEXEC));
+    replaceCallback(socket, onSignal);
   }
 
   /** Whether {@link onReady} is also called when the descriptor can be written. */
@@ -93,5 +98,16 @@ export class Readiness {
     event[0] = events;
     this.fast.check('epoll_ctl', this.fast.calls.epoll_ctl(this.epoll, operation, this.fd, event));
     this.events = events;
+  }
+}
+
+/** Makes Node call `onSignal` itself instead of making an error for the socket to emit, where it can be done. */
+function replaceCallback(socket: object, onSignal: () => void): void {
+  for (const symbol of Object.getOwnPropertySymbols(socket)) {
+    const state: unknown = Reflect.get(socket, symbol);
+    if (typeof state !== 'object' || state === null) continue;
+    const handle: unknown = Reflect.get(state, 'handle');
+    if (typeof handle !== 'object' || handle === null) continue;
+    if (typeof Reflect.get(handle, 'onmessage') === 'function') Reflect.set(handle, 'onmessage', onSignal);
   }
 }

@@ -102,9 +102,13 @@ describeWith(['sandbox', 'ip', 'python3', 'setpriv'], 'a UDP service on all addr
       const { stdout, stderr } = await sandbox(SCRIPT, 60_000, { NATIVE: native, SERVICE: user });
       expect(stderr).toBe('');
       expect(stdout).toContain('before True attempts True beside []');
-      expect(stdout.trim().split('\n').slice(1).map((line) => line.trim())).toEqual(
-        ['127.0.0.1', '192.0.2.1', '2001:db8::1', '::1'].map((host) => `8 ${host} ${user}`),
-      );
+      expect(
+        stdout
+          .trim()
+          .split('\n')
+          .slice(1)
+          .map((line) => line.trim()),
+      ).toEqual(['127.0.0.1', '192.0.2.1', '2001:db8::1', '::1'].map((host) => `8 ${host} ${user}`));
     },
     60_000,
   );

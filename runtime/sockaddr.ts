@@ -51,7 +51,8 @@ export function socketName(address: string, port: number): Uint8Array {
   return name;
 }
 
-function ipv6Words(text: string): number[] {
+/** The eight words of an IPv6 address in text, without a zone. */
+export function ipv6Words(text: string): number[] {
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
   if (dotted !== null) {
     const [a, b, c, d] = dotted.slice(2).map(Number) as [number, number, number, number];

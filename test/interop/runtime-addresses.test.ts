@@ -33,7 +33,7 @@ const handle = (_args, { localAddress }) => localAddress;
 const server = createServer({ services: [{ ...where, procedures: [{ procedure: where, handle }] }] });
 const native = process.env.NATIVE === '1';
 const { port } = await server.listenUdp({ host: '0.0.0.0', port: 7000, native, rescanMs: 100 });
-await server.listenUdp({ host: '::', port, native, rescanMs: 100 });
+await server.listenUdp({ host: '::', port, native, rescanMs: 100, multicastGroup: 'ff02::202' });
 console.log('listening');
 END
 cat > /run/client.mjs <<'END'
@@ -103,11 +103,47 @@ ip netns exec other node /run/client.mjs 192.0.2.3
     ]);
   });
 
-  it('is heard by a broadcast from another host', async () => {
+  it.each([
+    ['plain', '0'],
+    ['native', '1'],
+  ])('is heard by a broadcast from another host, the %s way', async (_name, native) => {
     const script = `${SERVED}ip netns exec other node /run/client.mjs everybody\n`;
-    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: '0' });
+    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: native });
     expect(stderr).toBe('');
-    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+\n$/);
+    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+\nheard \S+:\S+ ::\n$/);
+  });
+});
+
+describeWith(['sandbox', 'ip', 'python3'], 'a host that is asked by all at once', () => {
+  it.each([
+    ['plain', '0'],
+    ['native', '1'],
+  ])('answers to its broadcast addresses and its multicast group, the %s way', async (_name, native) => {
+    const script = `${SERVED}
+cat > /run/everybody.py <<'END'
+import socket, struct
+NULL = struct.pack('>10I', 7, 0, 2, 0x20000055, 1, 0, 0, 0, 0, 0)
+SO_BINDTODEVICE = 25
+for family, host in (socket.AF_INET, '192.0.2.255'), (socket.AF_INET, '255.255.255.255'), (socket.AF_INET6, 'ff02::202'):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(0.2)
+    if family == socket.AF_INET: s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b'there')
+    for attempt in range(25):
+        s.sendto(NULL, (host, 7000) if family == socket.AF_INET else (host, 7000, 0, socket.if_nametoindex('there')))
+        try: reply, sender = s.recvfrom(100)
+        except TimeoutError: continue
+        print(host, len(reply), sender[0].startswith(('fe80:', '2001:db8::', '192.0.2.1', '192.0.2.2')))
+        break
+END
+ip netns exec other python3 /run/everybody.py`;
+    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: native });
+    expect(stderr).toBe('');
+    expect(stdout.trim().split('\n')).toEqual([
+      '192.0.2.255 24 True',
+      '255.255.255.255 24 True',
+      'ff02::202 24 True',
+    ]);
   });
 });
 

@@ -109,6 +109,17 @@ export class Access {
     this.accounts.tcp.clear();
   }
 
+  /**
+   * Whether a connection may stay at all, asked when it comes: a stranger whose calls are all refused by the list
+   * could otherwise hold connections and send what we would have to keep. What may not is counted.
+   */
+  mayConnect(peer: Peer): boolean {
+    if (peer.transport === 'unix' || peer.address.startsWith('127.') || isLocalPeer(peer)) return true;
+    if (this.isOn(this.allow, peer.address)) return true;
+    this.refused.lookups += 1;
+    return false;
+  }
+
   /** Whether this call may be answered at all; what may not is counted. */
   mayCall(peer: Peer): boolean {
     if (peer.transport === 'unix' || peer.address.startsWith('127.') || isLocalPeer(peer)) return true;

@@ -3,7 +3,14 @@
  * process may have several. Command line, signals and logs are bin/rpcbind-ts.ts.
  */
 
-import { createServer, type Listener, type Netid, type RpcServer } from '../runtime/index.js';
+import {
+  createServer,
+  type Listener,
+  type Netid,
+  type Peer,
+  type RpcServer,
+  type StreamListenOptions,
+} from '../runtime/index.js';
 import { Access, type AccessLists, type AccessOptions, type RefusalCounts } from './access.js';
 import { Binder, type BinderEvent, nameOf } from './binder.js';
 import { Relay } from './callit.js';
@@ -25,6 +32,12 @@ import { WarmStart } from './warmstart.js';
 
 /** The group that rpcbinds listen on over IPv6, for those who look for them (RFC 1833 section 2.2.1, BCAST). */
 export const DISCOVERY_GROUP = 'ff02::202';
+
+/**
+ * Most bytes of a call over TCP and the local socket, as with Debian's rpcbind (RPC_MAXDATASIZE of libtirpc). A
+ * SET has less than 2 KiB; what is passed on by CALLIT may be this long less its headers.
+ */
+export const MAX_CALL_BYTES = 9_000;
 
 /** A door that a service manager opened before us. */
 export interface InheritedDoor {
@@ -111,6 +124,11 @@ class Daemon implements Rpcbind {
   private readonly liveness: Liveness;
   private readonly state: WarmStart | undefined;
   private readonly warn: (text: string) => void;
+  /** What is said of every TCP and unix door. */
+  private readonly stream = {
+    maxRecordBytes: MAX_CALL_BYTES,
+    mayConnect: (peer: Peer): boolean => this.mayConnect(peer),
+  };
   private closing: Promise<void> | undefined;
 
   constructor(options: RpcbindDaemonOptions) {
@@ -173,6 +191,7 @@ class Daemon implements Rpcbind {
     this.server.hold();
     const { inherited = [] } = options;
     const udp: UdpExtras = {
+      onError: (error) => this.warn(`an address of this host is not served over UDP: ${String(error)}`),
       ...(options.native === undefined ? {} : { native: options.native }),
       ...(options.remoteCalls === true ? { multicastGroup: DISCOVERY_GROUP } : {}),
     };
@@ -190,21 +209,28 @@ class Daemon implements Rpcbind {
     let port = options.port ?? PMAP_PORT;
     for (const host of options.host ?? ['127.0.0.1']) {
       try {
-        ({ port } = await openPair(this.server, host, port, udp));
+        ({ port } = await openPair(this.server, host, port, udp, this.stream));
       } catch (error) {
         // Not every way of binding says where it failed.
         if (error instanceof Error && !('address' in error)) Object.assign(error, { address: host });
         throw error;
       }
     }
-    for (const path of options.local ?? []) await this.server.listenUnix({ path });
+    for (const path of options.local ?? []) await this.server.listenUnix({ path, ...this.stream });
   }
 
   private async take({ fd, netid, address }: InheritedDoor, udp: UdpExtras): Promise<void> {
     const { server } = this;
-    if (netid === 'local') await server.listenUnix({ path: address, fd });
+    if (netid === 'local') await server.listenUnix({ path: address, fd, ...this.stream });
     else if (netid.startsWith('udp')) await server.listenUdp({ host: address, fd, ...udp });
-    else await server.listenTcp({ host: address, fd });
+    else await server.listenTcp({ host: address, fd, ...this.stream });
+  }
+
+  /** Whether a connection is read from at all. */
+  private mayConnect(peer: Peer): boolean {
+    if (this.access.mayConnect(peer)) return true;
+    this.binder.refused('connection', 'its address is on no list', peer);
+    return false;
   }
 
   /** What the last daemon left; what has died since is found out by and by. */
@@ -291,6 +317,7 @@ class Daemon implements Rpcbind {
 interface UdpExtras {
   readonly native?: boolean;
   readonly multicastGroup?: string;
+  readonly onError: (error: unknown) => void;
 }
 
 /** How often another free port is tried where 0 asks for any: UDP's choice may be taken for TCP. */
@@ -302,11 +329,12 @@ async function openPair(
   host: string,
   port: number,
   extras: UdpExtras,
+  stream: Partial<StreamListenOptions>,
 ): Promise<{ port: number }> {
   for (let attempt = 1; ; attempt++) {
     const udp = await server.listenUdp({ host, port, ...extras });
     try {
-      await server.listenTcp({ host, port: udp.port });
+      await server.listenTcp({ host, port: udp.port, ...stream });
       return { port: udp.port };
     } catch (error) {
       const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';

@@ -29,6 +29,7 @@ export {
   createRpcbind,
   DISCOVERY_GROUP,
   type InheritedDoor,
+  MAX_CALL_BYTES,
   type Rpcbind,
   type RpcbindDaemonOptions,
 } from './daemon.js';

@@ -91,7 +91,6 @@ export async function connectUdp(options: UdpOptions): Promise<ClientTransport> 
 function openConnected(fast: Native, address: string, family: 4 | 6, options: UdpOptions): number {
   const fd = fast.openUdp({
     name: socketName(options.localAddress ?? (family === 6 ? '::' : '0.0.0.0'), options.localPort ?? 0),
-    reuse: false,
     tellsAddress: false,
     receiveBufferBytes: RECEIVE_BUFFER_BYTES,
   });
@@ -119,7 +118,10 @@ export function widen(socket: SocketAsPromised): void {
 /** Gives a descriptor to Node, which owns it from then on; closes it where Node does not take it. */
 export async function adopt(socket: SocketAsPromised, fd: number, fast: Native): Promise<void> {
   try {
-    await socket.bind({ fd, exclusive: true });
+    const bound = socket.bind({ fd, exclusive: true });
+    // Node has set SO_REUSEADDR by now: any user of this host could bind the same port beside us.
+    fast.makeExclusive(fd);
+    await bound;
   } catch (error) {
     fast.calls.close(fd);
     throw error;
@@ -222,12 +224,11 @@ class NativeUdpClient extends UdpClient {
   }
 }
 
-/** A UDP socket, not bound. */
-export function openSocket(family: 4 | 6, options: { readonly reuse?: boolean } = {}): SocketAsPromised {
+/** A UDP socket, not bound. Bound by Node it has its port for itself: neither SO_REUSEADDR nor SO_REUSEPORT is set. */
+export function openSocket(family: 4 | 6): SocketAsPromised {
   return DgramAsPromised.createSocket({
     type: family === 6 ? 'udp6' : 'udp4',
     ipv6Only: family === 6,
-    reuseAddr: options.reuse === true,
     // Every address we send to is numeric, so nothing has to be looked up, or waited for.
     lookup: (address, _options, callback) => callback(null, address, family),
   });

@@ -1,20 +1,18 @@
 /**
- * One bound UDP socket of a server: the plain way, a datagram an event of Node's, or the fast one,
- * where Node says that there is something and native.ts takes and sends many datagrams a call.
+ * One bound UDP socket of a server: the plain way, a datagram an event of Node's, or the fast one, where
+ * readiness.ts says that there is something and native.ts takes and sends many datagrams a call, each with
+ * the address it was sent to.
+ *
+ * A socket has its port for itself. Were SO_REUSEADDR set, any user of this host could bind the same port
+ * at a single address and take the datagrams to it, since the kernel prefers the closer address.
  */
 
 import type dgram from 'node:dgram';
 import { networkInterfaces } from 'node:os';
-import {
-  adopt,
-  MAX_DATAGRAM_BYTES,
-  openSocket,
-  RECEIVE_BUFFER_BYTES,
-  type UdpSocket,
-  widen,
-} from './datagram.js';
+import { MAX_DATAGRAM_BYTES, openSocket, RECEIVE_BUFFER_BYTES, type UdpSocket, widen } from './datagram.js';
 import { guardLoopback } from './localpeer.js';
 import { type Inbox, type Native, Outbox } from './native.js';
+import { Readiness } from './readiness.js';
 import { addressOf, destinationOf, keyOf, portOf, socketName, unmapped, zoneOf } from './sockaddr.js';
 import type { Origin, Peer, Receive } from './transport.js';
 
@@ -22,8 +20,6 @@ import type { Origin, Peer, Receive } from './transport.js';
 export interface Door {
   readonly address: string;
   readonly port: number;
-  /** Whether other sockets may be bound to the same port just now, where that can be changed. */
-  share(isAllowed: boolean): void;
   /** Joins a multicast group on an interface; false where the system does not let it. */
   join(group: string, link: string): boolean;
   stop(): void;
@@ -82,30 +78,27 @@ class Kept {
 class PlainDoor implements Door {
   readonly address: string;
   readonly port: number;
-  protected readonly owner: UdpSocket;
-  readonly socket: dgram.Socket;
+  private readonly owner: UdpSocket;
+  private readonly socket: dgram.Socket;
   readonly kept: Kept;
   readonly gone = new AbortController();
   isClosed = false;
 
-  constructor(owner: UdpSocket) {
+  constructor(owner: UdpSocket, receive: Receive, localAddress: string | undefined) {
     this.owner = owner;
     this.socket = owner.socket;
     this.kept = new Kept(this.socket);
     const { address, port } = this.socket.address();
-    this.address = address;
+    this.address = localAddress ?? address;
     this.port = port;
     // An error here concerns one datagram (a reply that could not be sent), never the socket.
     this.socket.on('error', () => undefined);
-  }
-
-  share(_isAllowed: boolean): void {
-    // Node decides this when it binds.
+    this.socket.on('message', (bytes, from) => receive(bytes, new Datagram(this, from)));
   }
 
   join(group: string, link: string): boolean {
     try {
-      this.socket.addMembership(group, link);
+      this.socket.addMembership(group, `::%${link}`);
       return true;
     } catch {
       return false;
@@ -125,15 +118,18 @@ class PlainDoor implements Door {
   }
 }
 
-/** A socket bound the plain way. Rejects with the system's error. */
+/**
+ * A socket bound the plain way. `localAddress` is what calls are told they came to where that is not the
+ * address bound, as with a broadcast address. Rejects with the system's error.
+ */
 export async function openPlain(
   family: 4 | 6,
   address: string,
   port: number,
-  reuse: boolean,
   receive: Receive,
-): Promise<PlainDoor> {
-  const owner = openSocket(family, { reuse });
+  localAddress?: string,
+): Promise<Door> {
+  const owner = openSocket(family);
   try {
     await owner.bind({ address, port, exclusive: true });
   } catch (error) {
@@ -141,25 +137,14 @@ export async function openPlain(
     throw error;
   }
   widen(owner);
-  return serve(owner, undefined, 0, false, receive);
+  return new PlainDoor(owner, receive, localAddress);
 }
 
-/** A bound socket, served the fast way where there is one. */
-export function serve(
-  owner: UdpSocket,
-  fast: Native | undefined,
-  fd: number,
-  tellsAddress: boolean,
-  receive: Receive,
-): PlainDoor {
-  if (fast !== undefined) {
-    // A datagram from this host is one that came in on `lo`.
-    guardLoopback(fd);
-    return new NativeDoor(owner, fast, fd, tellsAddress, receive);
-  }
-  const door = new PlainDoor(owner);
-  owner.socket.on('message', (bytes, from) => receive(bytes, new Datagram(door, from)));
-  return door;
+/** A descriptor that is bound already, served the plain way. */
+export async function adoptPlain(family: 4 | 6, fd: number, receive: Receive): Promise<Door> {
+  const owner = openSocket(family);
+  await owner.bind({ fd, exclusive: true });
+  return new PlainDoor(owner, receive, undefined);
 }
 
 /** The sender of a datagram that Node delivered, as the origin of a call. */
@@ -196,27 +181,32 @@ class Datagram implements Origin {
   }
 }
 
-/** A socket bound the fast way. Rejects with the system's error. */
-export async function openNative(
-  fast: Native,
-  family: 4 | 6,
-  address: string,
-  port: number,
-  reuse: boolean,
-  receive: Receive,
-): Promise<PlainDoor> {
+/** A socket bound the fast way. Throws the system's error. */
+export function openNative(fast: Native, address: string, port: number, receive: Receive): Door {
   const tellsAddress = address === '0.0.0.0' || address === '::';
   const name = socketName(withZoneNumber(address), port);
   const fd = fast.openUdp({
     name,
-    reuse,
     tellsAddress,
     receiveBufferBytes: RECEIVE_BUFFER_BYTES,
     prepare: guardLoopback,
   });
-  const owner = openSocket(family);
-  await adopt(owner, fd, fast);
-  return serve(owner, fast, fd, tellsAddress, receive);
+  return new NativeDoor(fast, fd, tellsAddress, receive);
+}
+
+/** A descriptor that is bound already, served the fast way; closed where it cannot be. Throws the system's error. */
+export function adoptNative(
+  fast: Native,
+  family: 4 | 6,
+  fd: number,
+  tellsAddress: boolean,
+  receive: Receive,
+): Door {
+  fast.makeExclusive(fd);
+  // A datagram from this host is one that came in on `lo`.
+  guardLoopback(fd);
+  if (tellsAddress) fast.tellAddress(fd, family);
+  return new NativeDoor(fast, fd, tellsAddress, receive);
 }
 
 /** Batches taken in one turn of the loop, so that a flood of datagrams does not keep everything else waiting. */
@@ -225,9 +215,23 @@ const MAX_ROUNDS = 8;
 /** Replies kept back at most while a batch is worked off. */
 const REPLIES_AT_ONCE = 16;
 
-class NativeDoor extends PlainDoor {
+/** Bytes of replies that wait for room in the socket at most; further ones are lost, and the caller asks again. */
+export const MAX_WAITING_REPLY_BYTES = 1024 * 1024;
+
+/** A reply for which the socket had no room. */
+interface WaitingReply {
+  readonly message: Uint8Array;
+  readonly name: Uint8Array;
+  readonly control: Uint8Array | undefined;
+}
+
+class NativeDoor implements Door {
+  readonly address: string;
+  readonly port: number;
+  readonly gone = new AbortController();
   private readonly fast: Native;
   private readonly fd: number;
+  private readonly readiness: Readiness;
   private readonly inbox: Inbox;
   private readonly outbox: Outbox;
   private readonly receive: Receive;
@@ -236,11 +240,11 @@ class NativeDoor extends PlainDoor {
   private isTaking = false;
   private isFlushing = false;
   private isStopped = false;
-  private lastAddress = '';
-  private lastName = new Uint8Array(0);
+  private isClosed = false;
+  private waiting: WaitingReply[] = [];
+  private waitingBytes = 0;
 
-  constructor(owner: UdpSocket, fast: Native, fd: number, tellsAddress: boolean, receive: Receive) {
-    super(owner);
+  constructor(fast: Native, fd: number, tellsAddress: boolean, receive: Receive) {
     this.fast = fast;
     this.fd = fd;
     this.inbox = fast.received;
@@ -249,20 +253,36 @@ class NativeDoor extends PlainDoor {
     this.outbox = new Outbox(
       fast,
       fd,
-      // No room just now: Node waits for it.
-      (message, name) => this.socket.send(message, portOf(name), withZone(name)),
+      (message, name, control) => this.wait({ message, name, control }),
       () => undefined,
     );
-    this.socket.on('message', (bytes, from) => this.take(bytes, from));
+    try {
+      const name = fast.nameOf(fd);
+      this.address = withZone(name);
+      this.port = portOf(name);
+      this.readiness = new Readiness(fast, fd, () => this.take());
+    } catch (error) {
+      fast.calls.close(fd);
+      throw error;
+    }
   }
 
-  override share(isAllowed: boolean): void {
-    if (!this.isClosed) this.fast.setReuse(this.fd, isAllowed);
+  join(group: string, link: string): boolean {
+    return this.fast.joinGroup(this.fd, socketName(group, 0), zoneNumber(link));
   }
 
-  override stop(): void {
+  stop(): void {
     this.isStopped = true;
-    super.stop();
+    if (!this.isClosed) this.readiness.stop();
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.outbox.flush();
+    this.isClosed = true;
+    this.gone.abort();
+    await this.readiness.close();
+    this.fast.calls.close(this.fd);
   }
 
   send(message: Uint8Array, name: Uint8Array, control: Uint8Array | undefined): void {
@@ -272,30 +292,53 @@ class NativeDoor extends PlainDoor {
     this.isFlushing = true;
     queueMicrotask(() => {
       this.isFlushing = false;
-      if (!this.isClosed) this.outbox.flush();
+      this.flush();
     });
   }
 
-  /** Node brought one datagram: take with it what else is waiting, and answer all in one call. */
-  private take(first: Uint8Array, from: dgram.RemoteInfo): void {
-    const { inbox, receive } = this;
+  /** Sends what is ready. */
+  private flush(): void {
+    if (!this.isClosed) this.outbox.flush();
+  }
+
+  /** Keeps a reply until the socket has room. */
+  private wait(reply: WaitingReply): void {
+    if (this.isStopped || this.waitingBytes + reply.message.length > MAX_WAITING_REPLY_BYTES) return;
+    if (this.waiting.length === 0) this.readiness.waitForRoom(true);
+    this.waiting.push(reply);
+    this.waitingBytes += reply.message.length;
+  }
+
+  private sendWaiting(): void {
+    const { waiting } = this;
+    if (waiting.length === 0) return;
+    this.waiting = [];
+    this.waitingBytes = 0;
+    for (const { message, name, control } of waiting) this.outbox.add(message, name, control);
+    this.flush();
+    if (this.waiting.length === 0) this.readiness.waitForRoom(false);
+  }
+
+  /** Takes what is waiting, and answers it in few calls. */
+  private take(): void {
+    const { inbox } = this;
+    this.sendWaiting();
     this.isTaking = true;
     try {
-      if (from.address.includes('%')) receive(first, new Datagram(this, from));
-      else receive(first, new NativeDatagram(this, this.nameOf(from), undefined));
       for (let round = 0; round < MAX_ROUNDS && !this.isStopped; round++) {
         const count = inbox.receive(this.fd);
         for (let i = 0; i < count && !this.isStopped; i++) {
           this.takeOne(i);
           // The caller works on these while we work on the rest.
-          if (i % REPLIES_AT_ONCE === REPLIES_AT_ONCE - 1 && !this.isClosed) this.outbox.flush();
+          if (i % REPLIES_AT_ONCE === REPLIES_AT_ONCE - 1) this.flush();
         }
-        if (!this.isClosed) this.outbox.flush();
-        if (count === 0) break;
+        this.flush();
+        // Nothing more came while one was worked off: the caller waits for its answer.
+        if (count <= 1) break;
       }
     } finally {
       this.isTaking = false;
-      if (!this.isClosed) this.outbox.flush();
+      this.flush();
     }
   }
 
@@ -305,18 +348,6 @@ class NativeDoor extends PlainDoor {
     const origin = new NativeDatagram(this, inbox.name[i] as Uint8Array, control);
     this.receive(inbox.bytes(i), origin);
     if (!origin.isAnswered) origin.detach();
-  }
-
-  private nameOf(from: dgram.RemoteInfo): Uint8Array {
-    const { address, port } = from;
-    if (address !== this.lastAddress) {
-      this.lastAddress = address;
-      this.lastName = socketName(address, port) as Uint8Array<ArrayBuffer>;
-    }
-    const name = this.lastName.slice();
-    name[2] = port >>> 8;
-    name[3] = port & 0xff;
-    return name;
   }
 }
 
@@ -381,6 +412,12 @@ function interfaceOf(zone: number): string {
 function withZoneNumber(address: string): string {
   const [text, zone] = address.split('%') as [string, string?];
   if (zone === undefined || /^\d+$/.test(zone)) return address;
-  const found = networkInterfaces()[zone]?.find(({ scopeid }) => scopeid !== undefined && scopeid > 0);
-  return found?.family === 'IPv6' ? `${text}%${found.scopeid}` : text;
+  const number = zoneNumber(zone);
+  return number === 0 ? text : `${text}%${number}`;
+}
+
+/** The number of an interface that has an address of its link; 0 where it has none. */
+function zoneNumber(link: string): number {
+  const found = networkInterfaces()[link]?.find(({ scopeid }) => scopeid !== undefined && scopeid > 0);
+  return found?.family === 'IPv6' ? found.scopeid : 0;
 }

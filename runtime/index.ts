@@ -23,6 +23,12 @@ export {
   RPCB_MULTICAST_ADDRESS,
 } from './broadcast.js';
 export {
+  type BudgetHolder,
+  ByteBudget,
+  DEFAULT_MAX_UNFINISHED_BYTES,
+  DEFAULT_MAX_UNSENT_BYTES,
+} from './budget.js';
+export {
   type ClientOptions,
   type ClientStats,
   createClient,
@@ -39,6 +45,13 @@ export {
   type LookupTarget,
   type Route,
 } from './connect.js';
+export {
+  type ConnectionLimits,
+  DEFAULT_MAX_CONNECTIONS,
+  DEFAULT_MAX_CONNECTIONS_PER_SOURCE,
+  DEFAULT_RESERVED_CONNECTIONS,
+  RESERVED_DESCRIPTORS,
+} from './connections.js';
 export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
 export {
   DEFAULT_CALL_TIMEOUT_MS,
@@ -142,6 +155,7 @@ export {
   type ServerStats,
 } from './server.js';
 export { unmapped } from './sockaddr.js';
+export { isLoopback, sourceOf } from './source.js';
 export {
   checkPath,
   connectTcp,
@@ -158,7 +172,6 @@ export {
 export {
   DEFAULT_IDLE_TIMEOUT_MS,
   DEFAULT_MAX_BUFFERED_BYTES,
-  DEFAULT_MAX_CONNECTIONS,
   DEFAULT_MAX_PENDING_PER_CONNECTION,
   listenTcp,
   listenUnix,

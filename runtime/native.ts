@@ -19,6 +19,7 @@ import {
   IP_PKTINFO,
   IPPROTO_IP,
   IPPROTO_IPV6,
+  isSameSource,
   NAME_BYTES,
   nameBytes,
   segmentsOf,
@@ -45,6 +46,7 @@ const SO_PEERCRED = 17;
 const SO_RCVBUFFORCE = 33;
 const SOCK_DGRAM = 2;
 const SOCK_FLAGS = 0o4000 | 0o2000000; // non-blocking, closed on exec
+const IPV6_ADD_MEMBERSHIP = 20;
 const IPV6_V6ONLY = 26;
 const IPV6_RECVPKTINFO = 49;
 const MSG_DONTWAIT = 0x40;
@@ -72,6 +74,10 @@ interface Calls {
   readonly recvfrom: Call;
   readonly recvmmsg: Call;
   readonly sendmmsg: Call;
+  readonly getsockname: Call;
+  readonly epoll_create1: Call;
+  readonly epoll_ctl: Call;
+  readonly dup3: Call;
 }
 
 /** Means that are there only where koffi is; see {@link native}. */
@@ -94,6 +100,10 @@ export class Native {
       recvfrom: libc.func('int recvfrom(int, void *, size_t, int, void *, void *)'),
       recvmmsg: libc.func('int recvmmsg(int, void *, uint, int, void *)'),
       sendmmsg: libc.func('int sendmmsg(int, void *, uint, int)'),
+      getsockname: libc.func('int getsockname(int, void *, void *)'),
+      epoll_create1: libc.func('int epoll_create1(int)'),
+      epoll_ctl: libc.func('int epoll_ctl(int, int, int, void *)'),
+      dup3: libc.func('int dup3(int, int, int)'),
     };
   }
 
@@ -112,14 +122,19 @@ export class Native {
     return this.inbox;
   }
 
+  /** `result`, or an error with the system's `code` and `syscall` where it is -1. */
+  check(syscall: string, result: number): number {
+    if (result < 0) throw this.error(syscall);
+    return result;
+  }
+
   /**
-   * A UDP descriptor, bound. `reuse` lets other sockets of ours bind addresses of the same port;
-   * `tellsAddress` makes each datagram carry the address it was sent to. Throws an error with the
-   * system's `code` and `syscall` as Node's own do.
+   * A UDP descriptor, bound for itself alone: neither SO_REUSEADDR nor SO_REUSEPORT is set, so nobody, of
+   * whatever user, can bind an address and port that it covers. `tellsAddress` makes each datagram carry
+   * the address it was sent to. Throws an error with the system's `code` and `syscall` as Node's own do.
    */
   openUdp(options: {
     readonly name: Uint8Array;
-    readonly reuse: boolean;
     readonly tellsAddress: boolean;
     readonly receiveBufferBytes: number;
     /** Called with the descriptor before it is bound, so that no datagram comes in before. */
@@ -127,10 +142,8 @@ export class Native {
   }): number {
     const { calls } = this;
     const family = familyOf(options.name);
-    const fd = calls.socket(family, SOCK_DGRAM | SOCK_FLAGS, 0);
-    if (fd < 0) throw this.error('socket');
+    const fd = this.check('socket', calls.socket(family, SOCK_DGRAM | SOCK_FLAGS, 0));
     if (family === AF_INET6) this.set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (options.reuse) this.set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     // The second works for the privileged alone, and beyond the system's limit.
     this.set(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes);
     this.set(fd, SOL_SOCKET, SO_RCVBUFFORCE, options.receiveBufferBytes);
@@ -142,6 +155,22 @@ export class Native {
       throw error;
     }
     return fd;
+  }
+
+  /** A UDP descriptor that is not bound; see readiness.ts. */
+  openPlace(): number {
+    for (const family of [AF_INET, AF_INET6]) {
+      const fd = this.calls.socket(family, SOCK_DGRAM | SOCK_FLAGS, 0);
+      if (fd >= 0) return fd;
+    }
+    throw this.error('socket');
+  }
+
+  /** The address and port that a socket is bound to, as the kernel writes them. */
+  nameOf(fd: number): Uint8Array {
+    const name = new Uint8Array(NAME_BYTES);
+    this.check('getsockname', this.calls.getsockname(fd, name, new Uint32Array([NAME_BYTES])));
+    return name;
   }
 
   /** Makes each datagram carry the address it was sent to. */
@@ -165,9 +194,21 @@ export class Native {
     return credentials[1] === 0xffff_ffff ? undefined : credentials[1];
   }
 
-  /** Whether other sockets that say the same may bind an address and port that this one covers (SO_REUSEADDR). */
-  setReuse(fd: number, isAllowed: boolean): void {
-    this.set(fd, SOL_SOCKET, SO_REUSEADDR, isAllowed ? 1 : 0);
+  /**
+   * Takes back SO_REUSEADDR, which lets any user who sets it too bind an address and port that this one
+   * covers: service managers set it on what they pass on, and Node on every descriptor it opens.
+   */
+  makeExclusive(fd: number): void {
+    this.set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+  }
+
+  /** Joins the IPv6 multicast group in `name` on the interface of that number. False where the system does not let it. */
+  joinGroup(fd: number, name: Uint8Array, link: number): boolean {
+    // struct ipv6_mreq: the group, the interface.
+    const request = new Uint8Array(20);
+    request.set(name.subarray(8, 24));
+    new DataView(request.buffer).setUint32(16, link, true);
+    return this.calls.setsockopt(fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, request, request.length) === 0;
   }
 
   private set(fd: number, level: number, option: number, value: number): void {
@@ -261,11 +302,14 @@ export class Inbox {
 /** EIO, EINVAL, EMSGSIZE and EOPNOTSUPP: what a system says that does not cut datagrams up. */
 const CANNOT_CUT: readonly number[] = [5, 22, 90, 95];
 
+/** Gets a datagram that the socket had no room for, as it was added. */
+type OnBlocked = (message: Uint8Array, name: Uint8Array, control: Uint8Array | undefined) => void;
+
 /** Datagrams to be sent together. */
 export class Outbox {
   private readonly owner: Native;
   private readonly fd: number;
-  private readonly onBlocked: (message: Uint8Array, name: Uint8Array) => void;
+  private readonly onBlocked: OnBlocked;
   private readonly onError: (errno: number) => void;
   private readonly data = new Uint8Array(SEND_BYTES);
   private readonly names = new Uint8Array(MAX_BATCH * NAME_BYTES);
@@ -276,6 +320,8 @@ export class Outbox {
   private readonly dataAt: bigint;
   private readonly at: bigint;
   private readonly segment = new Uint32Array(MAX_BATCH);
+  /** Bytes of the control message that names the address to send from, for each header. */
+  private readonly sourceBytes = new Uint32Array(MAX_BATCH);
   private used = 0;
   private count = 0;
   private canJoin = false;
@@ -285,12 +331,7 @@ export class Outbox {
    * `onBlocked` gets each datagram the socket had no room for; `onError` the reason of one that
    * could not be sent.
    */
-  constructor(
-    owner: Native,
-    fd: number,
-    onBlocked: (message: Uint8Array, name: Uint8Array) => void,
-    onError: (errno: number) => void,
-  ) {
+  constructor(owner: Native, fd: number, onBlocked: OnBlocked, onError: (errno: number) => void) {
     this.owner = owner;
     this.fd = fd;
     this.onBlocked = onBlocked;
@@ -317,7 +358,7 @@ export class Outbox {
   /**
    * Adds a datagram, copying all of it. `name` is the receiver, or undefined on a connected socket;
    * `control` the address to send from, as it came in, or undefined for the system's choice.
-   * Datagrams of one size for one receiver travel as one through the kernel, which cuts it up at the
+   * Datagrams of one size for one receiver from one address travel as one through the kernel, which cuts it up at the
    * end (UDP_SEGMENT), as long as the system takes that.
    */
   add(message: Uint8Array, name: Uint8Array | undefined, control: Uint8Array | undefined): void {
@@ -335,14 +376,15 @@ export class Outbox {
     this.headers[header + 2] = name === undefined ? 0 : nameBytes(name[0] as number);
     const controlBytes = control === undefined ? 0 : sourceFrom(control, this.controls, i * CONTROL_BYTES);
     this.headers[header + 10] = controlBytes;
+    this.sourceBytes[i] = controlBytes;
     this.used += size;
     this.count = i + 1;
-    this.canJoin = controlBytes === 0 && size <= MAX_SEGMENT_BYTES && this.hasSegments;
+    this.canJoin = size <= MAX_SEGMENT_BYTES && this.hasSegments;
   }
 
   /** Makes the datagram a segment of the one before, where they go together. */
   private join(message: Uint8Array, name: Uint8Array | undefined, control: Uint8Array | undefined): boolean {
-    if (!this.canJoin || this.count === 0 || control !== undefined) return false;
+    if (!this.canJoin || this.count === 0) return false;
     const i = this.count - 1;
     const segment = this.segment[i] as number;
     const size = message.length;
@@ -354,8 +396,14 @@ export class Outbox {
       for (let k = nameBytes(name[0] as number) - 1; k >= 0; k--)
         if (this.names[at + k] !== name[k]) return false;
     }
+    const sourceBytes = this.sourceBytes[i] as number;
+    const controlAt = i * CONTROL_BYTES;
+    if (control === undefined) {
+      if (sourceBytes > 0) return false;
+    } else if (!isSameSource(control, this.controls, controlAt, sourceBytes)) return false;
     if (total === segment)
-      this.headers[i * WORDS + 10] = segmentsOf(segment, this.controls, i * CONTROL_BYTES);
+      this.headers[i * WORDS + 10] =
+        sourceBytes + segmentsOf(segment, this.controls, controlAt + sourceBytes);
     this.data.set(message, this.used);
     this.sizes[i * 4 + 2] = total + size;
     this.used += size;
@@ -396,8 +444,11 @@ export class Outbox {
     const end = start + (this.sizes[i * 4 + 2] as number);
     const name = this.names.slice(i * NAME_BYTES, (i + 1) * NAME_BYTES);
     const size = this.segment[i] as number;
+    const sourceBytes = this.sourceBytes[i] as number;
+    const controlAt = i * CONTROL_BYTES;
+    const control = sourceBytes === 0 ? undefined : this.controls.slice(controlAt, controlAt + sourceBytes);
     for (let at = start; at < end; at += size)
-      this.onBlocked(this.data.slice(at, Math.min(end, at + size)), name);
+      this.onBlocked(this.data.slice(at, Math.min(end, at + size)), name, control);
   }
 }
 

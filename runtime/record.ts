@@ -69,6 +69,11 @@ export class RecordParser {
     return this.gatheredBytes;
   }
 
+  /** Memory held for a record that is not complete: up to twice {@link pendingBytes}, as it grows by doubling. */
+  get heldBytes(): number {
+    return this.gathered?.length ?? 0;
+  }
+
   /**
    * Takes the next chunk and calls `onRecord` for each record it completes; the bytes are valid
    * only during that call. The bytes taken: fewer than the chunk's where `onRecord` called
@@ -148,6 +153,11 @@ export class RecordParser {
     onRecord(record);
   }
 
+  /** Gives up what is held of a record: the stream is over. */
+  clear(): void {
+    this.endRecord();
+  }
+
   private endRecord(): void {
     this.state = 'mark';
     this.fragments = 0;
@@ -158,7 +168,8 @@ export class RecordParser {
   private gather(piece: Uint8Array): void {
     const needed = this.gatheredBytes + piece.length;
     if (this.gathered === undefined || this.gathered.length < needed) {
-      const larger = new Uint8Array(Math.max(FIRST_BUFFER_BYTES, needed, (this.gathered?.length ?? 0) * 2));
+      const doubled = Math.max(FIRST_BUFFER_BYTES, needed, (this.gathered?.length ?? 0) * 2);
+      const larger = new Uint8Array(Math.min(doubled, Math.max(needed, this.maxRecordBytes)));
       if (this.gathered !== undefined) larger.set(this.gathered.subarray(0, this.gatheredBytes));
       this.gathered = larger;
     }

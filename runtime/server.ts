@@ -3,9 +3,16 @@
  * them for whoever publishes it, and drains on close. What a call means is the dispatcher's.
  */
 
+import { ByteBudget } from './budget.js';
 import { Dispatcher, type DispatcherOptions, type DispatcherStats } from './dispatcher.js';
 import type { Service } from './procedure.js';
-import { listenTcp, listenUnix, type TcpListenOptions, type UnixListenOptions } from './streamlistener.js';
+import {
+  listenTcp,
+  listenUnix,
+  type StreamListenOptions,
+  type TcpListenOptions,
+  type UnixListenOptions,
+} from './streamlistener.js';
 import type { Listener, Origin, Receive } from './transport.js';
 import { listenUdp, type UdpListenOptions } from './udplistener.js';
 
@@ -13,6 +20,16 @@ import { listenUdp, type UdpListenOptions } from './udplistener.js';
 export interface ServerOptions extends DispatcherOptions {
   /** Served from the start; more by {@link RpcServer.add}. */
   readonly services?: readonly Service[];
+  /**
+   * Most bytes of input that is not a whole call yet, all connections together. Default: all servers of the
+   * process share `DEFAULT_MAX_UNFINISHED_BYTES`.
+   */
+  readonly maxUnfinishedBytes?: number;
+  /**
+   * Most bytes of replies that peers have not taken, all connections together. Default: all servers of the
+   * process share `DEFAULT_MAX_UNSENT_BYTES`.
+   */
+  readonly maxUnsentBytes?: number;
 }
 
 /** What a server has seen so far. */
@@ -39,6 +56,7 @@ export class RpcServer {
   readonly dispatcher: Dispatcher;
   private readonly open: Listener[] = [];
   private readonly receive: Receive;
+  private readonly budgets: Pick<StreamListenOptions, 'unfinished' | 'unsent'>;
   private closing: Promise<void> | undefined;
   private held: Held[] | undefined;
   private heldBytes = 0;
@@ -46,6 +64,11 @@ export class RpcServer {
   constructor(options: ServerOptions = {}) {
     const dispatcher = new Dispatcher(options);
     this.dispatcher = dispatcher;
+    const { maxUnfinishedBytes, maxUnsentBytes } = options;
+    this.budgets = {
+      ...(maxUnfinishedBytes === undefined ? {} : { unfinished: new ByteBudget(maxUnfinishedBytes) }),
+      ...(maxUnsentBytes === undefined ? {} : { unsent: new ByteBudget(maxUnsentBytes) }),
+    };
     this.receive = (message, origin) =>
       this.held === undefined ? dispatcher.handle(message, origin) : this.keepForLater(message, origin);
     for (const service of options.services ?? []) dispatcher.add(service);
@@ -80,12 +103,14 @@ export class RpcServer {
 
   /** Opens a TCP door. Rejects with the system's error. */
   async listenTcp(options: Partial<TcpListenOptions> = {}): Promise<Listener> {
-    return this.keep(await listenTcp({ host: '0.0.0.0', port: 0, ...options }, this.receive));
+    return this.keep(
+      await listenTcp({ host: '0.0.0.0', port: 0, ...this.budgets, ...options }, this.receive),
+    );
   }
 
   /** Opens a unix socket. Rejects with the system's error. */
   async listenUnix(options: UnixListenOptions): Promise<Listener> {
-    return this.keep(await listenUnix(options, this.receive));
+    return this.keep(await listenUnix({ ...this.budgets, ...options }, this.receive));
   }
 
   /** Closes one door and forgets it; the others stay open. */

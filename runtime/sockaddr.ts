@@ -51,7 +51,8 @@ export function socketName(address: string, port: number): Uint8Array {
   return name;
 }
 
-function ipv6Words(text: string): number[] {
+/** The eight words of an IPv6 address in text, without a zone. */
+export function ipv6Words(text: string): number[] {
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
   if (dotted !== null) {
     const [a, b, c, d] = dotted.slice(2).map(Number) as [number, number, number, number];
@@ -120,15 +121,41 @@ export function destinationOf(control: Uint8Array): string | undefined {
   return undefined;
 }
 
+/** Bytes of the control message that names an address of ours to send from; 0 where `control` names none. */
+function sourceBytesOf(control: Uint8Array): number {
+  if (control[8] === IPPROTO_IP) return control[12] === IP_PKTINFO ? 32 : 0;
+  // A group is no address to send from.
+  return control[12] === IPV6_PKTINFO && control[16] !== 0xff ? 40 : 0;
+}
+
+/** Where the number of the interface is within a control message that names an address. */
+function interfaceAt(bytes: number): number {
+  return bytes === 32 ? 16 : 32;
+}
+
+/** Of IPv6 addresses only those of a link (fe80::/10) need their interface; the rest is left to the routes. */
+function needsInterface(control: Uint8Array, bytes: number): boolean {
+  return bytes === 40 && control[16] === 0xfe && (control[17]! & 0xc0) === 0x80;
+}
+
 /** Writes the control message that makes a reply leave from the address asked; its bytes. */
 export function sourceFrom(control: Uint8Array, out: Uint8Array, at: number): number {
-  const isV4 = control[8] === IPPROTO_IP;
-  if ((isV4 ? control[12] !== IP_PKTINFO : control[12] !== IPV6_PKTINFO) || (!isV4 && control[16] === 0xff))
-    return 0;
-  out.set(control, at);
-  // The interface is left to the routes, but for IPv6, whose link-local addresses need it.
-  if (isV4) out.fill(0, at + 16, at + 20);
-  return isV4 ? 32 : 40;
+  const bytes = sourceBytesOf(control);
+  if (bytes === 0) return 0;
+  for (let i = 0; i < bytes; i++) out[at + i] = control[i]!;
+  if (!needsInterface(control, bytes)) out.fill(0, at + interfaceAt(bytes), at + interfaceAt(bytes) + 4);
+  return bytes;
+}
+
+/** Whether {@link sourceFrom} would write for `control` what it wrote at `at`, which had so many bytes. */
+export function isSameSource(control: Uint8Array, out: Uint8Array, at: number, bytes: number): boolean {
+  if (sourceBytesOf(control) !== bytes) return false;
+  // Length, level and type are the same then; the address is what differs.
+  const isV4 = bytes === 32;
+  const start = isV4 ? 20 : 16;
+  const end = isV4 ? 24 : needsInterface(control, bytes) ? 36 : 32;
+  for (let i = start; i < end && bytes > 0; i++) if (control[i] !== out[at + i]) return false;
+  return true;
 }
 
 /** Writes the control message that has a datagram cut into segments of `size` bytes (UDP_SEGMENT); its bytes. */

@@ -1,30 +1,29 @@
 /**
  * RPC over byte streams, the serving end: TCP and unix sockets. Replies that are ready together
  * leave together, in one write or a few. A peer costs what its limits allow and no more: one that does not read is
- * not read from, one that asks for too much at a time waits, one that does neither is cut off.
+ * not read from, one that asks for too much at a time waits, one that does neither is cut off. How many there may
+ * be is connections.ts' part, what they may hold together budget.ts'.
  */
 
-import { readFileSync } from 'node:fs';
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import net from 'node:net';
+import { type ByteBudget, processInput, processOutput } from './budget.js';
+import { type ConnectionLimits, ConnectionTable, type Member } from './connections.js';
 import { TransportError } from './errors.js';
 import { connectionChannel } from './events.js';
 import { peerUid, rememberConnection } from './localpeer.js';
 import { RecordFramer, type RecordOptions, RecordParser } from './record.js';
 import { unmapped } from './sockaddr.js';
+import { isLoopback, sourceOf } from './source.js';
 import { checkPath } from './stream.js';
 import type { Listener, Netid, Origin, Peer, Receive } from './transport.js';
 
-/** Default for the connections of one listener. */
-export const DEFAULT_MAX_CONNECTIONS = 4_096;
 /** Default for the bytes of replies that a connection's peer has not read: 8 MiB. */
 export const DEFAULT_MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
 /** Default for the time a connection may go without a whole call, or without reading its replies: 5 minutes. */
 export const DEFAULT_IDLE_TIMEOUT_MS = 300_000;
 /** Default for the calls of one connection that are waited for at a time. */
 export const DEFAULT_MAX_PENDING_PER_CONNECTION = 1_024;
-/** Descriptors left for everything else when a listener's connections are counted against the system's limit. */
-const RESERVED_DESCRIPTORS = 64;
 /** Replies are sent once there are so many bytes of them, though more may come. */
 const FLUSH_BYTES = 65_536;
 /**
@@ -34,14 +33,17 @@ const FLUSH_BYTES = 65_536;
 const FIRST_GROUP = 8;
 /** A peer that leaves more than this unread is not read from until it has caught up. */
 const PAUSE_BYTES = 65_536;
+/** What Node reads once more after it was told to pause, at most. */
+const READ_AHEAD_BYTES = 65_536;
 
 /** Bounds on what peers may cost a listener. */
-export interface StreamListenOptions extends RecordOptions {
-  /**
-   * Most connections at a time; one more is closed at once. Never more than the system's limit of
-   * descriptors less 64. Default {@link DEFAULT_MAX_CONNECTIONS}.
-   */
-  readonly maxConnections?: number;
+export interface StreamListenOptions extends RecordOptions, ConnectionLimits {
+  /** Asked when a connection comes, before anything is read from it; false closes it. Default: all are taken. */
+  readonly mayConnect?: (peer: Peer) => boolean;
+  /** What input of unfinished calls counts against. Default: a budget that all servers of the process share. */
+  readonly unfinished?: ByteBudget;
+  /** What replies that peers have not taken count against. Default: a budget that all servers of the process share. */
+  readonly unsent?: ByteBudget;
   /** Most bytes of replies a peer may leave unread before it is cut off. Default {@link DEFAULT_MAX_BUFFERED_BYTES}. */
   readonly maxBufferedBytes?: number;
   /**
@@ -112,6 +114,7 @@ class StreamListener implements Listener {
   readonly address: string;
   readonly port: number;
   private readonly server: net.Server;
+  private readonly table: ConnectionTable;
   private readonly connections = new Set<Connection>();
   private readonly timer: NodeJS.Timeout | undefined;
 
@@ -128,13 +131,17 @@ class StreamListener implements Listener {
     this.netid = netid;
     this.address = address;
     this.port = port;
-    const limit = descriptorLimit() - RESERVED_DESCRIPTORS;
-    server.maxConnections = Math.max(1, Math.min(options.maxConnections ?? DEFAULT_MAX_CONNECTIONS, limit));
+    this.table = new ConnectionTable(options);
     server.on('connection', (socket) => {
       const connection = new Connection(socket, kind, address, options, receive);
+      if (options.mayConnect?.(connection.peer) === false || !this.table.admit(connection)) {
+        connection.cutOff();
+        return;
+      }
       this.connections.add(connection);
       tell('open', connection);
       socket.on('close', () => {
+        this.table.delete(connection);
         this.connections.delete(connection);
         tell('close', connection);
       });
@@ -164,17 +171,29 @@ class StreamListener implements Listener {
 
   async close(): Promise<void> {
     clearInterval(this.timer);
+    this.table.close();
     const closed = new Promise<void>((done) => this.server.close(() => done()));
     for (const connection of this.connections) connection.end();
     await closed;
   }
 }
 
+/** Counts the uses of all connections, so that they can be ordered by the last one. */
+let uses = 0;
+
 /** One connection: the origin of every call that comes on it. */
-class Connection implements Origin {
+class Connection implements Origin, Member {
   readonly maxReplyBytes = Number.MAX_SAFE_INTEGER;
   readonly peer: Peer;
+  readonly caller: string;
+  readonly isLocal: boolean;
+  lastUse = ++uses;
   private readonly socket: net.Socket;
+  private readonly unfinished: ByteBudget;
+  private readonly unsent: ByteBudget;
+  /** What the budgets were told last. */
+  private unfinishedBytes = 0;
+  private unsentBytes = 0;
   private readonly parser: RecordParser;
   private readonly framer = new RecordFramer();
   private readonly maxBufferedBytes: number;
@@ -208,6 +227,8 @@ class Connection implements Origin {
     this.maxBufferedBytes = options.maxBufferedBytes ?? DEFAULT_MAX_BUFFERED_BYTES;
     this.maxPending = options.maxPendingPerConnection ?? DEFAULT_MAX_PENDING_PER_CONNECTION;
     this.receive = receive;
+    this.unfinished = options.unfinished ?? processInput;
+    this.unsent = options.unsent ?? processOutput;
     const uid = kind === 'unix' ? peerUid(socket) : undefined;
     this.peer = {
       transport: kind,
@@ -217,7 +238,11 @@ class Connection implements Origin {
       localPort: socket.localPort ?? 0,
       ...(uid === undefined ? {} : { uid }),
     };
-    if (kind === 'tcp') rememberConnection(this.peer, socket);
+    const { peer } = this;
+    if (kind === 'tcp') rememberConnection(peer, socket);
+    this.isLocal = kind === 'unix' || isLoopback(peer.address) || peer.address === peer.localAddress;
+    // Addresses of a user of this host say nothing: what counts there is the user.
+    this.caller = kind === 'unix' ? `user ${uid ?? ''}` : sourceOf(peer.address);
     socket.on('data', (chunk) => this.onData(chunk));
     socket.on('drain', () => {
       this.isBlocked = false;
@@ -232,7 +257,23 @@ class Connection implements Origin {
       this.endIfDone();
     });
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.gone?.abort());
+    socket.on('close', () => {
+      // A call under way keeps this object; it need not keep what will never be whole.
+      this.rest = undefined;
+      this.parser.clear();
+      this.unfinished.update(this, 0);
+      this.unsent.update(this, 0);
+      this.gone?.abort();
+    });
+  }
+
+  get isBusy(): boolean {
+    return this.pending > 0;
+  }
+
+  /** Closes it at once; replies under way are lost. */
+  cutOff(): void {
+    this.socket.destroy();
   }
 
   get signal(): AbortSignal {
@@ -249,6 +290,7 @@ class Connection implements Origin {
   release(): void {
     this.pending -= 1;
     this.idleLooks = 0;
+    this.lastUse = ++uses;
     if (this.pending === this.maxPending - 1) this.proceed();
     if (this.isEnded) this.endIfDone();
   }
@@ -295,7 +337,26 @@ class Connection implements Origin {
   private pause(): void {
     this.parser.pause();
     this.socket.pause();
+    this.countInput();
   }
+
+  /** Tells the budget what is held of input: the call that is not whole yet, and what was received and waits. */
+  private countInput(): void {
+    const waiting = this.rest === undefined ? 0 : this.rest.buffer.byteLength;
+    const bytes =
+      this.parser.heldBytes + waiting + (this.parser.isPaused && !this.isStopped ? READ_AHEAD_BYTES : 0);
+    if (bytes === this.unfinishedBytes || this.socket.destroyed) return;
+    this.unfinishedBytes = bytes;
+    this.unfinished.update(this, bytes);
+  }
+
+  /** Tells the budget what is held of replies. */
+  private readonly countOutput = (): void => {
+    const bytes = this.socket.writableLength;
+    if (bytes === this.unsentBytes || this.socket.destroyed) return;
+    this.unsentBytes = bytes;
+    this.unsent.update(this, bytes);
+  };
 
   /** Goes on reading where nothing forbids it any more. */
   private proceed(): void {
@@ -306,10 +367,12 @@ class Connection implements Origin {
     this.rest = undefined;
     if (rest !== undefined) this.onData(rest);
     if (this.rest === undefined && !this.isBlocked && this.pending < this.maxPending) this.socket.resume();
+    this.countInput();
   }
 
   private readonly onRecord = (record: Uint8Array): void => {
     this.idleLooks = 0;
+    this.lastUse = ++uses;
     this.receive(record, this);
   };
 
@@ -329,6 +392,7 @@ class Connection implements Origin {
     } finally {
       this.isReading = false;
     }
+    this.countInput();
     this.flush();
     // What paused the reading may have ended while there was still something to read.
     if (this.parser.isPaused && this.pending < this.maxPending && !this.isBlocked)
@@ -343,7 +407,7 @@ class Connection implements Origin {
   }
 
   private readonly write = (bytes: Buffer): boolean => {
-    this.socket.write(bytes);
+    this.socket.write(bytes, this.countOutput);
     return this.socket.writableLength === 0;
   };
 
@@ -353,6 +417,7 @@ class Connection implements Origin {
     if (this.framer.pendingBytes === 0 || socket.destroyed) return;
     this.framer.flushTo(this.write);
     const unread = socket.writableLength;
+    this.countOutput();
     if (unread > this.maxBufferedBytes) socket.destroy();
     else if (unread > PAUSE_BYTES && !this.isBlocked) {
       this.isBlocked = true;
@@ -363,17 +428,6 @@ class Connection implements Origin {
 
 function tell(event: 'open' | 'close', connection: Connection): void {
   if (connectionChannel.hasSubscribers) connectionChannel.publish({ event, peer: connection.peer });
-}
-
-/** How many descriptors this process may have. */
-function descriptorLimit(): number {
-  try {
-    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
-    if (found !== undefined) return Number(found);
-  } catch {
-    // Another system than Linux: only the option counts.
-  }
-  return Number.MAX_SAFE_INTEGER;
 }
 
 function listen(server: net.Server, options: net.ListenOptions | { readonly fd: number }): Promise<void> {

@@ -57,7 +57,6 @@ async function bareNative(): Promise<[number, number]> {
   const { socketName } = await import('../../runtime/sockaddr.js');
   const fd = fast.openUdp({
     name: socketName('127.0.0.1', 0),
-    reuse: false,
     tellsAddress: false,
     receiveBufferBytes: 4 * 1024 * 1024,
   });

@@ -2,7 +2,7 @@
  * From root to an ordinary user. Root reads the command line, opens the local sockets (in /run, where nobody else may)
  * and the state folder, and becomes setpriv(1), which becomes this program again as the user; what was opened comes
  * along as descriptors that an environment variable names. The ports are bound by the user, who keeps the capability for
- * that: sockets of one user are what SO_REUSEPORT asks for.
+ * that: without koffi, addresses that the host gets later have to be bound then.
  *
  * With koffi the process stays the same one. Without, root's process starts the other, passes signals on and ends as it
  * ends; it reads nothing from the network.

@@ -71,6 +71,7 @@ export async function open(
   let local = localsOf(options, isSystem).filter((path) => prepared === undefined || path.startsWith('\0'));
   if (local.length + openedLocal.length > 0 || inherited.some(({ netid }) => netid === 'local'))
     warnOfUnknownPeers(warn);
+  warnOfInherited(inherited, warn);
   for (;;) {
     try {
       const folder = { stateFolder, stateFolderFd: prepared?.folderFd };
@@ -134,6 +135,17 @@ function warnOfUnknownPeers(warn: (text: string) => void): void {
   if (hasNative()) return;
   warn(
     'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there are owned by `unknown`, and every caller of this host that cannot be identified may take them back; reserved programs are registered over TCP or from a reserved port alone',
+  );
+}
+
+/** Without koffi an inherited UDP socket of all addresses cannot tell which address a call came to. */
+function warnOfInherited(inherited: readonly InheritedDoor[], warn: Warn): void {
+  const isWildcard = inherited.some(
+    ({ netid, address }) => netid.startsWith('udp') && ['0.0.0.0', '::'].includes(address),
+  );
+  if (!isWildcard || hasNative()) return;
+  warn(
+    'replies over UDP may leave from another address than the one asked where this host has several (the optional package koffi is not here): pass a socket for each address, or install koffi',
   );
 }
 

@@ -1,4 +1,7 @@
-/** A host with several addresses and one that gains another: UDP answers from the address asked. */
+/**
+ * A host with several addresses and one that gains another: UDP answers from the address asked, also on
+ * sockets that a service manager opened.
+ */
 
 import { expect, it } from 'vitest';
 import { describeWith, sandbox } from '../support/sandbox.js';
@@ -10,6 +13,7 @@ ip link add here type veth peer name there netns other
 ip addr add 192.0.2.1/24 dev here
 ip addr add 192.0.2.2/24 dev here
 ip addr add 2001:db8::1/64 dev here nodad
+ip addr add 2001:db8::2/64 dev here nodad
 ip link set here up
 ip -n other addr add 192.0.2.9/24 dev there
 ip -n other addr add 2001:db8::9/64 dev there nodad
@@ -29,7 +33,7 @@ const handle = (_args, { localAddress }) => localAddress;
 const server = createServer({ services: [{ ...where, procedures: [{ procedure: where, handle }] }] });
 const native = process.env.NATIVE === '1';
 const { port } = await server.listenUdp({ host: '0.0.0.0', port: 7000, native, rescanMs: 100 });
-await server.listenUdp({ host: '::', port, native, rescanMs: 100 });
+await server.listenUdp({ host: '::', port, native, rescanMs: 100, multicastGroup: 'ff02::202' });
 console.log('listening');
 END
 cat > /run/client.mjs <<'END'
@@ -46,8 +50,37 @@ for (const host of process.argv.slice(2)) {
   await client.close();
 }
 END
-node /run/server.mjs > /run/log & SERVER=$!
+`;
+const SERVED = `${HOSTS}node /run/server.mjs > /run/log & SERVER=$!
 wait_for grep -q listening /run/log
+`;
+/** Opens the wildcards as systemd does (SO_REUSEADDR too), becomes another user and the server. */
+const MANAGED = `${HOSTS}
+cat > /run/managed.mjs <<'END'
+const { createServer } = await import(process.env.BIN + '/../runtime/index.js');
+const { where } = await import('/run/program.mjs');
+const handle = (_args, { localAddress }) => localAddress;
+const server = createServer({ services: [{ ...where, procedures: [{ procedure: where, handle }] }] });
+const native = process.env.NATIVE === '1';
+await server.listenUdp({ host: '0.0.0.0', fd: 3, native });
+await server.listenUdp({ host: '::', fd: 4, native });
+console.log('listening', server.listeners.map(({ port }) => port).join(' '));
+END
+cat > /run/manager.py <<'END'
+import os, socket
+fds = []
+for family, host in (socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::'):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    s.bind((host, 7000))
+    fds.append(os.dup2(s.fileno(), 100 + len(fds)))
+for i, fd in enumerate(fds): os.dup2(fd, 3 + i, True)
+os.execvp('setpriv', ['setpriv', '--reuid', '1000', '--clear-groups', 'node', '/run/managed.mjs'])
+END
+python3 /run/manager.py > /run/log & SERVER=$!
+wait_for grep -q listening /run/log
+cat /run/log
 `;
 
 describeWith(['sandbox', 'ip'], 'a host with several addresses', () => {
@@ -55,7 +88,7 @@ describeWith(['sandbox', 'ip'], 'a host with several addresses', () => {
     ['plain', '0'],
     ['native', '1'],
   ])('answers from each, the %s way, and from one that it gains later', async (_name, native) => {
-    const script = `${HOSTS}
+    const script = `${SERVED}
 ip netns exec other node /run/client.mjs 192.0.2.1 192.0.2.2 2001:db8::1
 ip addr add 192.0.2.3/24 dev here
 ip netns exec other node /run/client.mjs 192.0.2.3
@@ -70,10 +103,89 @@ ip netns exec other node /run/client.mjs 192.0.2.3
     ]);
   });
 
-  it('is heard by a broadcast from another host', async () => {
-    const script = `${HOSTS}ip netns exec other node /run/client.mjs everybody\n`;
-    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: '0' });
+  it.each([
+    ['plain', '0'],
+    ['native', '1'],
+  ])('is heard by a broadcast from another host, the %s way', async (_name, native) => {
+    const script = `${SERVED}ip netns exec other node /run/client.mjs everybody\n`;
+    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: native });
     expect(stderr).toBe('');
-    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+\n$/);
+    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+\nheard \S+:\S+ ::\n$/);
   });
 });
+
+describeWith(['sandbox', 'ip', 'python3'], 'a host that is asked by all at once', () => {
+  it.each([
+    ['plain', '0'],
+    ['native', '1'],
+  ])('answers to its broadcast addresses and its multicast group, the %s way', async (_name, native) => {
+    const script = `${SERVED}
+cat > /run/everybody.py <<'END'
+import socket, struct
+NULL = struct.pack('>10I', 7, 0, 2, 0x20000055, 1, 0, 0, 0, 0, 0)
+SO_BINDTODEVICE = 25
+for family, host in (socket.AF_INET, '192.0.2.255'), (socket.AF_INET, '255.255.255.255'), (socket.AF_INET6, 'ff02::202'):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(0.2)
+    if family == socket.AF_INET: s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b'there')
+    for attempt in range(25):
+        s.sendto(NULL, (host, 7000) if family == socket.AF_INET else (host, 7000, 0, socket.if_nametoindex('there')))
+        try: reply, sender = s.recvfrom(100)
+        except TimeoutError: continue
+        print(host, len(reply), sender[0].startswith(('fe80:', '2001:db8::', '192.0.2.1', '192.0.2.2')))
+        break
+END
+ip netns exec other python3 /run/everybody.py`;
+    const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: native });
+    expect(stderr).toBe('');
+    expect(stdout.trim().split('\n')).toEqual([
+      '192.0.2.255 24 True',
+      '255.255.255.255 24 True',
+      'ff02::202 24 True',
+    ]);
+  });
+});
+
+describeWith(
+  ['sandbox', 'ip', 'python3', 'setpriv'],
+  'a host with several addresses, on inherited sockets',
+  () => {
+    it('answers every call from the address asked, and lets nobody bind beside', async () => {
+      const script = `${MANAGED}
+for i in $(seq 5); do ip netns exec other node /run/client.mjs 192.0.2.1 192.0.2.2 2001:db8::1 2001:db8::2; done | sort | uniq -c
+ip addr add 192.0.2.3/24 dev here
+ip netns exec other node /run/client.mjs 192.0.2.3
+cat > /run/beside.py <<'END'
+import os, socket
+os.setuid(65534)
+for address in '127.0.0.1', '192.0.2.1', '::1':
+    s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try: s.bind((address, 7000)); print('beside', address)
+    except OSError as error: print(address, error.errno)
+END
+python3 /run/beside.py
+`;
+      const { stdout, stderr } = await sandbox(script, 120_000, { NATIVE: '1' });
+      expect(stderr).toBe('');
+      expect(
+        stdout
+          .trim()
+          .split('\n')
+          .map((line) => line.trim()),
+      ).toEqual([
+        'listening 7000 7000',
+        '5 192.0.2.1 192.0.2.1',
+        '5 192.0.2.2 192.0.2.2',
+        '5 2001:db8::1 2001:db8::1',
+        '5 2001:db8::2 2001:db8::2',
+        '192.0.2.3 192.0.2.3',
+        // EADDRINUSE
+        '127.0.0.1 98',
+        '192.0.2.1 98',
+        '::1 98',
+      ]);
+    }, 120_000);
+  },
+);

@@ -56,18 +56,6 @@ function calls(count: number, procedure: number, args = ''): Buffer {
 }
 
 describe('a stream listener', () => {
-  it('takes maxConnections connections and closes one more at once', async () => {
-    const { server, port } = await listening({ maxConnections: 2 });
-    const [first, second] = [raw(port), raw(port)];
-    await until(() => server.stats().connections === 2);
-    const third = raw(port);
-    await until(() => third.isClosed);
-    expect([first.isClosed, second.isClosed]).toEqual([false, false]);
-    first.socket.destroy();
-    await until(() => server.stats().connections === 1);
-    expect(await clientOf(port).call(echo, 'room again')).toBe('room again');
-  });
-
   it('closes a connection on which nothing whole comes, and not one with a call under way', async () => {
     const { server, port } = await listening({ idleTimeoutMs: 80 }, () => new Promise(() => undefined));
     const [silent, partial, working] = [raw(port), raw(port), raw(port)];

@@ -3,7 +3,8 @@
  * The grammar is RFC 4506 section 6.3 and RFC 5531 section 12.2.
  */
 
-import type { Span } from './errors.js';
+import type { Source, Span } from './errors.js';
+import type { Annotations } from './model.js';
 
 /** A constant or the name of one, where a value is due. */
 export type Value =
@@ -116,6 +117,7 @@ export type Definition =
   | {
       readonly kind: 'typedef';
       readonly declaration: Declaration;
+      readonly annotations: Annotations;
       readonly doc?: string;
       readonly span: Span;
     }
@@ -133,6 +135,7 @@ export interface ProgramNode {
   readonly name: string;
   readonly number: Value;
   readonly versions: readonly VersionNode[];
+  readonly annotations: Annotations;
   readonly doc?: string;
   readonly span: Span;
 }
@@ -141,6 +144,7 @@ export interface VersionNode {
   readonly name: string;
   readonly number: Value;
   readonly procedures: readonly ProcedureNode[];
+  readonly annotations: Annotations;
   readonly doc?: string;
   readonly span: Span;
 }
@@ -152,6 +156,7 @@ export interface ProcedureNode {
   readonly args: readonly Declaration[];
   /** Null for void. */
   readonly result: Declaration | null;
+  readonly annotations: Annotations;
   readonly doc?: string;
   readonly span: Span;
 }
@@ -163,4 +168,6 @@ export interface Module {
   readonly definitions: readonly Definition[];
   /** Names inside definitions that did not parse: that they are undefined is no second error. */
   readonly broken: ReadonlySet<string>;
+  /** What the head of each text says that has such annotations: of the file itself and of what it includes. */
+  readonly heads: ReadonlyMap<Source, Annotations>;
 }

@@ -4,6 +4,7 @@
  * C's rpcgen lets it pass. Names are looked up in symbols.ts, sizes computed in layout.ts.
  */
 
+import { inherited } from './annotations.js';
 import type {
   Declaration,
   EnumBody,
@@ -14,12 +15,14 @@ import type {
   UnionBody,
   Value,
 } from './ast.js';
+import { casesOf } from './cases.js';
 import { Diagnostics, type Span } from './errors.js';
 import { anyHold, layOut } from './layout.js';
+import { Links } from './links.js';
 import type {
   AliasType,
+  Annotations,
   Bound,
-  Case,
   EnumType,
   Field,
   Interface,
@@ -28,14 +31,15 @@ import type {
   Origin,
   Procedure,
   Program,
+  StringMode,
   StructType,
   Type,
   UnionType,
   Version,
 } from './model.js';
-import { unalias } from './model.js';
+import { MAX_UINT32, unalias } from './model.js';
 import { parseModule } from './parser.js';
-import { Symbols, type TypeEntry, type Unit } from './symbols.js';
+import { type Scope, Symbols, type TypeEntry, type Unit } from './symbols.js';
 import { BUILTIN_DEFINITIONS, builtinType } from './words.js';
 
 /** Where names come from that a `.x` uses and does not define. */
@@ -45,8 +49,6 @@ export interface CheckOptions {
   /** Modules that have the types named, or any type still undefined where none are named. */
   readonly externals?: readonly { readonly specifier: string; readonly names?: readonly string[] }[];
 }
-
-const MAX_UINT32 = 2n ** 32n - 1n;
 
 /** The checked form of `module`. Errors go to `diagnostics`; with any of them the result is not to be used. */
 export function checkModule(module: Module, diagnostics: Diagnostics, options: CheckOptions = {}): Interface {
@@ -58,8 +60,10 @@ class Checker {
   private readonly diagnostics: Diagnostics;
   private readonly options: CheckOptions;
   private readonly symbols: Symbols;
-  private readonly named = new Map<string, NamedType>();
-  private readonly links = new Map<string, string | undefined>();
+  private readonly named = new Map<TypeEntry, NamedType>();
+  private readonly entries = new Map<NamedType, TypeEntry>();
+  private readonly externals = new Map<string, NamedType>();
+  private readonly links: Links;
   private readonly queue: (() => void)[] = [];
   private readonly late: (() => void)[] = [];
 
@@ -71,25 +75,26 @@ class Checker {
       (each): Unit => ({ module: each.module, origin: { kind: 'module', specifier: each.specifier } }),
     );
     this.symbols = new Symbols([{ module, origin: { kind: 'own' } }, ...imports], diagnostics);
-    this.symbols.isBroken = (name) => module.broken.has(name);
-    this.symbols.enumOf = (name) => {
-      const type = this.find(name);
-      return type?.kind === 'enum' ? type : undefined;
+    this.links = new Links(this.symbols);
+    this.symbols.enumOf = (entry) => {
+      const type = this.made(entry);
+      return type.kind === 'enum' ? type : undefined;
     };
   }
 
   run(): Interface {
-    const own = this.symbols.ownTypes().map((entry) => this.find(entry.name) as NamedType);
+    const own = this.symbols.ownTypes().map((entry) => this.made(entry));
     const constants = this.symbols.ownConstants();
     const programs = this.module.definitions
       .filter((d) => d.kind === 'program')
       .map((node) => this.program(node));
     this.checkPrograms();
     this.drain();
-    const all = [...this.named.values()];
+    const all = [...this.named.values(), ...this.externals.values()];
     layOut(all, this.diagnostics);
+    const annotations = headOf(this.module);
     const builtins = all.filter((type) => type.origin.kind === 'builtin');
-    return { name: this.module.name, constants, types: [...builtins, ...own], programs };
+    return { name: this.module.name, constants, types: [...builtins, ...own], programs, annotations };
   }
 
   /** Types are filled in from a queue, not on the way down: a chain of them may be any length. */
@@ -101,13 +106,19 @@ class Checker {
     }
   }
 
-  /** The named type, made when first asked for; undefined where nobody defines it. */
-  private find(name: string): NamedType | undefined {
-    const known = this.named.get(name);
+  /** The type that a name is in `scope`; undefined where nobody defines it. */
+  private find(name: string, scope: Scope, use: Span): NamedType | undefined {
+    const entry = this.symbols.type(name, scope, use) ?? this.builtin(name);
+    return entry === undefined ? this.external(name) : this.made(entry);
+  }
+
+  /** The checked form of a type, made when first asked for. */
+  private made(entry: TypeEntry): NamedType {
+    const known = this.named.get(entry);
     if (known !== undefined) return known;
-    const entry = this.symbols.type(name) ?? this.builtin(name);
-    const type = entry === undefined ? this.external(name) : this.create(entry);
-    if (type !== undefined) this.named.set(name, type);
+    const type = this.create(entry);
+    this.named.set(entry, type);
+    this.entries.set(type, entry);
     return type;
   }
 
@@ -115,110 +126,93 @@ class Checker {
     const text = BUILTIN_DEFINITIONS.get(name);
     if (text === undefined) return undefined;
     const module = parseModule({ name: 'built in', text }, new Diagnostics());
-    this.symbols.addUnit({ module, origin: { kind: 'builtin' } });
-    return this.symbols.type(name);
+    return this.symbols.addUnit({ module, origin: { kind: 'builtin' } }).types.get(name);
   }
 
   private external(name: string): NamedType | undefined {
+    const known = this.externals.get(name);
+    if (known !== undefined) return known;
     const found = this.options.externals?.find(({ names }) => names === undefined || names.includes(name));
     if (found === undefined) return undefined;
     const origin: Origin = { kind: 'module', specifier: found.specifier };
     const span: Span = { source: { name: found.specifier, text: '' }, start: 0, end: 0 };
-    return { kind: 'external', name, doc: undefined, span, origin, minBytes: 0, recursive: false };
+    const type: NamedType = {
+      ...{ kind: 'external', name, doc: undefined, span, origin, minBytes: 0, recursive: false },
+    };
+    this.externals.set(name, type);
+    return type;
   }
 
   private create(entry: TypeEntry): NamedType {
-    const { name, doc, span, origin, node } = entry;
+    const { name, doc, span, origin, scope, node } = entry;
     const base = { name, doc, span, origin, minBytes: 0, recursive: false };
     switch (node.kind) {
       case 'typedef': {
-        const type: AliasType = { ...base, kind: 'alias', type: { kind: 'void' } };
+        const { annotations, declaration } = node;
+        if (annotations.strings !== undefined && !isString(declaration))
+          this.diagnostics.add(
+            'IDL_TYPE',
+            span,
+            `@rpc:strings is for a typedef of string, which ${name} is not`,
+          );
+        const type: AliasType = { ...base, kind: 'alias', annotations, type: { kind: 'void' } };
         this.queue.push(() => {
-          type.type = this.typeOf(node.declaration);
+          type.type = this.typeOf(node.declaration, scope, annotations.strings);
         });
         return type;
       }
       case 'enum': {
         const type: EnumType = { ...base, kind: 'enum', members: [] };
-        this.queue.push(() => this.fillEnum(type, node));
+        this.queue.push(() => this.fillEnum(type, node, entry));
         return type;
       }
       case 'struct': {
-        const type: StructType = { ...base, kind: 'struct', fields: [], link: this.linkOf(name) };
-        this.queue.push(() => this.fillStruct(type, node));
+        const type: StructType = { ...base, kind: 'struct', fields: [], link: this.links.of(entry) };
+        this.queue.push(() => this.fillStruct(type, node, scope));
         return type;
       }
       case 'union': {
         const discriminant: Field = { name: '', key: '', type: { kind: 'int' }, doc: undefined };
         const type: UnionType = { ...base, kind: 'union', discriminant, arms: [], otherwise: undefined };
-        this.queue.push(() => this.fillUnion(type, node));
+        this.queue.push(() => this.fillUnion(type, node, scope));
         return type;
       }
     }
   }
 
-  /**
-   * The last member of a struct if it is an optional pointer to the struct itself, directly or
-   * by a typedef: then the struct is a node of a linked list (RFC 4506 section 4.19).
-   */
-  private linkOf(name: string): string | undefined {
-    if (this.links.has(name)) return this.links.get(name);
-    const node = this.symbols.type(name)?.node;
-    const last = node?.kind === 'struct' ? node.fields.at(-1) : undefined;
-    const link = last !== undefined && this.pointee(last) === name ? last.name : undefined;
-    this.links.set(name, link);
-    return link;
-  }
-
-  /** What `T *x` or a typedef of it points to. */
-  private pointee(declaration: Declaration): string | undefined {
-    let at: Declaration | undefined = declaration;
-    let isPointer = false;
-    for (const seen = new Set<Declaration>(); at !== undefined && !seen.has(at); ) {
-      seen.add(at);
-      if (at.type.kind !== 'ref' || (at.form !== 'plain' && (at.form !== 'optional' || isPointer)))
-        return undefined;
-      isPointer ||= at.form === 'optional';
-      const node: TypeEntry['node'] | undefined = this.symbols.type(at.type.name)?.node;
-      if (node?.kind !== 'typedef') return isPointer ? at.type.name : undefined;
-      at = node.declaration;
-    }
-    return undefined;
-  }
-
-  private fillEnum(type: EnumType, node: EnumBody): void {
-    const values = this.symbols.valuesOf(type.name, node);
+  private fillEnum(type: EnumType, node: EnumBody, entry: TypeEntry): void {
+    const values = this.symbols.valuesOf(entry);
     type.members = node.members.map(({ name, doc }, i) => ({ name, doc, value: Number(values[i] ?? 0n) }));
     if (node.members.length === 0)
       this.diagnostics.add('IDL_TYPE', node.span, `enum ${type.name} has no members, so no values`);
   }
 
-  private fillStruct(type: StructType, node: StructBody): void {
-    const all = this.fields(node.fields);
+  private fillStruct(type: StructType, node: StructBody, scope: Scope): void {
+    const all = this.fields(node.fields, scope);
     type.fields = type.link === undefined ? all : all.slice(0, -1);
   }
 
-  private fields(nodes: readonly Declaration[]): Field[] {
+  private fields(nodes: readonly Declaration[], scope: Scope): Field[] {
     const seen = new Map<string, Span>();
     return nodes.map((node) => {
       const first = seen.get(node.name);
       if (first === undefined) seen.set(node.name, node.span);
       else this.twice(`member ${node.name}`, node.span, first);
-      return this.field(node);
+      return this.field(node, scope);
     });
   }
 
-  private field(node: Declaration): Field {
+  private field(node: Declaration, scope: Scope): Field {
     // An object literal takes `__proto__` for its prototype.
     const key = node.name === '__proto__' ? '__proto___' : node.name;
-    return { name: node.name, key, type: this.typeOf(node), doc: node.doc };
+    return { name: node.name, key, type: this.typeOf(node, scope), doc: node.doc };
   }
 
-  private fillUnion(type: UnionType, node: UnionBody): void {
-    type.discriminant = this.field(node.discriminant);
+  private fillUnion(type: UnionType, node: UnionBody, scope: Scope): void {
+    type.discriminant = this.field(node.discriminant, scope);
     const arm = (declaration: Declaration | null): Field | null => {
       if (declaration === null) return null;
-      const field = this.field(declaration);
+      const field = this.field(declaration, scope);
       return field.key === type.discriminant.key ? { ...field, key: `${field.key}_` } : field;
     };
     // The discriminant's own type may still be in the queue, so its cases are judged behind it.
@@ -227,55 +221,27 @@ class Checker {
     if (node.arms.length === 0 && node.otherwise === null)
       this.diagnostics.add('IDL_TYPE', node.span, `union ${type.name} has no arms`);
     this.late.push(() => {
-      const cases = this.casesOf(type, node);
+      const of = unalias(type.discriminant.type);
+      const entry = of.kind === 'named' ? this.entries.get(of.type) : undefined;
+      const cases = casesOf(type, node, {
+        symbols: this.symbols,
+        diagnostics: this.diagnostics,
+        scope,
+        entry,
+      });
       type.arms = arms.map((field, i) => ({ field, cases: cases[i] ?? [] }));
     });
   }
 
-  private casesOf(type: UnionType, node: UnionBody): Case[][] {
-    const of = unalias(type.discriminant.type);
-    const enumeration = of.kind === 'named' && of.type.kind === 'enum' ? of.type : undefined;
-    const isExternal = of.kind === 'named' && of.type.kind === 'external';
-    if (
-      enumeration === undefined &&
-      !isExternal &&
-      !['int', 'uint', 'hyper', 'uhyper', 'bool'].includes(of.kind)
-    ) {
-      // void: the type is defined nowhere, which was said.
-      if (of.kind !== 'void')
-        this.diagnostics.add(
-          'IDL_TYPE',
-          node.discriminant.span,
-          `a union is switched by int, unsigned, hyper, bool or an enum (RFC 4506 section 4.15)`,
-        );
-      return [];
-    }
-    const members = enumeration === undefined ? undefined : new Set(this.enumValues(enumeration));
-    const seen = new Map<bigint, Span>();
-    return node.arms.map((arm) =>
-      arm.cases.flatMap((value): Case[] => {
-        const ref = this.symbols.evaluate(value);
-        if (ref === undefined) return [];
-        const problem = caseProblem(ref.value, of.kind, members, enumeration?.name ?? '');
-        if (problem !== undefined) this.diagnostics.add('IDL_TYPE', value.span, problem);
-        const first = seen.get(ref.value);
-        if (first === undefined) seen.set(ref.value, value.span);
-        else this.twice(`case ${ref.value}`, value.span, first);
-        return [{ ref, value: caseValue(ref.value, of.kind) }];
-      }),
-    );
-  }
-
-  private enumValues(type: EnumType): readonly bigint[] {
-    const node = this.symbols.type(type.name)?.node;
-    return node?.kind === 'enum' ? this.symbols.valuesOf(type.name, node) : [];
-  }
-
-  private typeOf(node: Declaration): Type {
-    const { form, size } = node;
-    const { type } = node;
+  private typeOf(node: Declaration, scope: Scope, strings?: StringMode): Type {
+    const { form, size, type } = node;
     if (type.kind === 'primitive') {
-      if (type.primitive === 'string' || type.primitive === 'opaque') return this.bytes(node, type.primitive);
+      if (type.primitive === 'string')
+        return withMode(
+          this.bytes(node, 'string', scope),
+          strings ?? scope.heads.get(type.span.source)?.strings,
+        );
+      if (type.primitive === 'opaque') return this.bytes(node, 'opaque', scope);
       if (type.primitive === 'void') {
         this.diagnostics.add(
           'IDL_TYPE',
@@ -285,24 +251,24 @@ class Checker {
         return { kind: 'void' };
       }
     }
-    const element = this.base(type);
+    const element = this.base(type, scope);
     switch (form) {
       case 'plain':
         return element;
       case 'optional':
         return this.optional(element);
       case 'fixed':
-        return { kind: 'fixedArray', element, size: this.bound(size as Value) };
+        return { kind: 'fixedArray', element, size: this.bound(size as Value, scope) };
       case 'variable':
-        return { kind: 'array', element, max: size === null ? null : this.bound(size) };
+        return { kind: 'array', element, max: size === null ? null : this.bound(size, scope) };
     }
   }
 
   /** string and opaque take brackets as their own size, not as an array's. */
-  private bytes({ form, size, span, name }: Declaration, kind: 'string' | 'opaque'): Type {
-    if (form === 'variable') return { kind, max: size === null ? null : this.bound(size) };
+  private bytes({ form, size, span, name }: Declaration, kind: 'string' | 'opaque', scope: Scope): Type {
+    if (form === 'variable') return { kind, max: size === null ? null : this.bound(size, scope) };
     if (form === 'fixed' && kind === 'opaque')
-      return { kind: 'fixedOpaque', size: this.bound(size as Value) };
+      return { kind: 'fixedOpaque', size: this.bound(size as Value, scope) };
     if (form === 'plain' && kind === 'string') return { kind, max: null };
     if (form === 'optional' && kind === 'string') return { kind: 'optional', element: { kind, max: null } };
     const shown = name === '' ? 'name' : name;
@@ -311,21 +277,23 @@ class Checker {
     return { kind, max: null };
   }
 
-  private base(type: TypeNode): Type {
+  private base(type: TypeNode, scope: Scope): Type {
     if (type.kind === 'primitive') return { kind: type.primitive } as Type;
-    return this.reference(type.kind === 'ref' ? type.name : this.symbols.nameOf(type), type.span);
+    const name = type.kind === 'ref' ? type.name : this.symbols.nameOf(type);
+    return this.reference(name, type.span, scope);
   }
 
-  private reference(name: string, span: Span): Type {
-    if (this.symbols.type(name) === undefined) {
+  private reference(name: string, span: Span, scope: Scope): Type {
+    if (this.symbols.type(name, scope) === undefined) {
       const primitive = builtinType(name);
       if (primitive !== undefined) return { kind: primitive } as Type;
     }
-    const type = this.find(name);
+    const type = this.find(name, scope, span);
     if (type === undefined) {
       this.symbols.reportMissing(
         name,
         span,
+        scope,
         `type ${name} is defined nowhere: define it, or --import the .x or module that has it`,
       );
       return { kind: 'void' };
@@ -362,26 +330,25 @@ class Checker {
 
   /** What typedefs lead to, by their text: they may not be filled in yet. */
   private aliasEnd(element: Type): { form: Declaration['form']; type: NamedType } | undefined {
-    let name = element.kind === 'named' ? element.type.name : undefined;
-    for (const seen = new Set<string>(); name !== undefined && !seen.has(name); ) {
-      seen.add(name);
-      const node: TypeEntry['node'] | undefined = this.symbols.type(name)?.node;
-      const type = this.named.get(name);
-      if (node?.kind !== 'typedef') return type === undefined ? undefined : { form: 'plain', type };
-      const { declaration } = node;
-      const target = declaration.type.kind === 'ref' ? declaration.type.name : undefined;
+    let type = element.kind === 'named' ? element.type : undefined;
+    for (const seen = new Set<NamedType>(); type !== undefined && !seen.has(type); ) {
+      seen.add(type);
+      const entry = this.entries.get(type);
+      if (entry?.node.kind !== 'typedef') return { form: 'plain', type };
+      const { declaration } = entry.node;
+      const name = declaration.type.kind === 'ref' ? declaration.type.name : undefined;
+      const target = name === undefined ? undefined : this.symbols.type(name, entry.scope);
       if (declaration.form !== 'plain') {
-        const isList = target !== undefined && this.linkOf(target) !== undefined;
-        return type === undefined || isList ? undefined : { form: declaration.form, type };
+        const isList = target !== undefined && this.links.of(target) !== undefined;
+        return isList ? undefined : { form: declaration.form, type };
       }
-      if (target !== undefined) this.find(target);
-      name = target;
+      type = target === undefined ? undefined : this.made(target);
     }
     return undefined;
   }
 
-  private bound(value: Value): Bound {
-    const ref = this.symbols.evaluate(value) ?? { value: 0n };
+  private bound(value: Value, scope: Scope): Bound {
+    const ref = this.symbols.evaluate(value, scope) ?? { value: 0n };
     if (ref.value < 0n || ref.value > MAX_UINT32) {
       this.diagnostics.add('IDL_TYPE', value.span, `a length is from 0 to 4294967295, not ${ref.value}`);
       return { value: 0n, size: 0 };
@@ -390,6 +357,7 @@ class Checker {
   }
 
   private program(node: ProgramNode): Program {
+    const { own } = this.symbols;
     const numbers = new Map<bigint, Span>();
     const names = new Map<string, Span>();
     const versions = node.versions.map((version): Version => {
@@ -403,13 +371,17 @@ class Checker {
         this.unique(procedureNumbers, of.value, `procedure ${of.value}`, procedure.span);
         this.unique(procedureNames, procedure.name, `procedure ${procedure.name}`, procedure.span);
         const { name, doc } = procedure;
-        const args = procedure.args.map((arg) => this.field(arg));
-        const result: Type = procedure.result === null ? { kind: 'void' } : this.typeOf(procedure.result);
-        return { name, number: of, args, result, doc };
+        const args = procedure.args.map((arg) => this.field(arg, own));
+        const result: Type =
+          procedure.result === null ? { kind: 'void' } : this.typeOf(procedure.result, own);
+        const annotations = inherited(procedure.annotations, version.annotations, node.annotations);
+        return { name, number: of, args, result, annotations, doc };
       });
-      return { name: version.name, number, procedures, doc: version.doc };
+      const { name, annotations, doc } = version;
+      return { name, number, procedures, annotations, doc };
     });
-    return { name: node.name, number: this.number(node.number, 'a program'), versions, doc: node.doc };
+    const { name, annotations, doc } = node;
+    return { name, number: this.number(node.number, 'a program'), versions, annotations, doc };
   }
 
   private checkPrograms(): void {
@@ -418,7 +390,7 @@ class Checker {
     for (const definition of this.module.definitions) {
       if (definition.kind !== 'program') continue;
       this.unique(names, definition.name, `program ${definition.name}`, definition.span);
-      const number = this.symbols.evaluate(definition.number)?.value;
+      const number = this.symbols.evaluate(definition.number, this.symbols.own)?.value;
       if (number !== undefined)
         this.unique(numbers, number, `program number ${number}`, definition.number.span);
     }
@@ -426,7 +398,7 @@ class Checker {
 
   /** Program, version and procedure numbers are unsigned (RFC 5531 section 12.4). */
   private number(value: Value, what: string): NumberRef {
-    const ref = this.symbols.evaluate(value) ?? { value: 0n };
+    const ref = this.symbols.evaluate(value, this.symbols.own) ?? { value: 0n };
     if (ref.value >= 0n && ref.value <= MAX_UINT32) return ref;
     this.diagnostics.add(
       'IDL_TYPE',
@@ -450,28 +422,21 @@ class Checker {
   }
 }
 
-function caseProblem(
-  value: bigint,
-  kind: Type['kind'],
-  members: ReadonlySet<bigint> | undefined,
-  name: string,
-): string | undefined {
-  const [low, high] = RANGES[kind] ?? [-(2n ** 31n), 2n ** 31n - 1n];
-  if (value < low || value > high) return `case ${value} is beyond the discriminant's type`;
-  if (members !== undefined && !members.has(value)) return `case ${value} is no member of enum ${name}`;
-  return undefined;
+function isString({ type }: Declaration): boolean {
+  return type.kind === 'primitive' && type.primitive === 'string';
 }
 
-const RANGES: Partial<Record<Type['kind'], readonly [bigint, bigint]>> = {
-  uint: [0n, MAX_UINT32],
-  hyper: [-(2n ** 63n), 2n ** 63n - 1n],
-  uhyper: [0n, 2n ** 64n - 1n],
-  bool: [0n, 1n],
-};
+/** A string, or an optional one, that is to be treated by `mode`. */
+function withMode(type: Type, mode: StringMode | undefined): Type {
+  if (mode === undefined) return type;
+  if (type.kind === 'string') return { ...type, mode };
+  return type.kind === 'optional' ? { ...type, element: withMode(type.element, mode) } : type;
+}
 
-function caseValue(value: bigint, kind: Type['kind']): number | bigint | boolean {
-  if (kind === 'bool') return value !== 0n;
-  return kind === 'hyper' || kind === 'uhyper' ? value : Number(value);
+/** What the head of the file itself says, not those of what it includes. */
+function headOf(module: Module): Annotations {
+  for (const [{ name }, annotations] of module.heads) if (name === module.name) return annotations;
+  return {};
 }
 
 /** The named types that `types` need, themselves included. */

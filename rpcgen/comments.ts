@@ -3,23 +3,41 @@
  * on its last line. Licences and headings stand apart from what follows them, and are left.
  */
 
+import { withoutAnnotations } from './annotations.js';
 import type { Comment, Token } from './scanner.js';
 
-/** The documentation of what tokens `start` to `end` declare; empty where there is none. */
-export function documentation(tokens: readonly Token[], start: number, end: number): string {
+/** The comments that belong to what tokens `start` to `end` declare. */
+export function commentsOf(tokens: readonly Token[], start: number, end: number): Comment[] {
   const first = tokens[start];
   const last = tokens[end - 1];
-  if (first === undefined || last === undefined) return '';
-  const before = tokens[start - 1];
-  const parts = [...above(first, before), ...behind(last, tokens[end]), ...inside(tokens, start, end)];
-  return parts
-    .map((comment) => clean(comment.text))
+  if (first === undefined || last === undefined) return [];
+  return [
+    ...above(first, tokens[start - 1]),
+    ...opening(tokens, start, end),
+    ...behind(last, tokens[end]),
+    ...inside(tokens, start, end),
+  ];
+}
+
+/** What comments say, as documentation; empty where they say nothing. */
+export function documentation(comments: readonly Comment[]): string {
+  return comments
+    .map((comment) => clean(withoutAnnotations(comment.text)))
     .filter((text) => text !== '')
     .join('\n');
 }
 
+/** The comments behind the first `{`, on its line. */
+function opening(tokens: readonly Token[], start: number, end: number): Comment[] {
+  for (let at = start; at < end; at++) {
+    const token = tokens[at] as Token;
+    if (token.kind === 'punct' && token.text === '{') return behind(token, tokens[at + 1]);
+  }
+  return [];
+}
+
 /** The comments that touch `token` from above, without the one that belongs to the line before. */
-function above(token: Token, before: Token | undefined): Comment[] {
+export function above(token: Token, before: Token | undefined): Comment[] {
   const found: Comment[] = [];
   let line = token.line;
   for (const comment of token.comments.toReversed()) {

@@ -40,12 +40,32 @@ export type Origin =
   | { readonly kind: 'builtin' }
   | { readonly kind: 'module'; readonly specifier: string };
 
+/** The largest unsigned int. */
+export const MAX_UINT32 = 2n ** 32n - 1n;
+
+/** What a string is in TypeScript: text by one of the ways of the codec library, or its bytes. */
+export const STRING_MODES = ['utf8', 'strict', 'latin1', 'bytes'] as const;
+export type StringMode = (typeof STRING_MODES)[number];
+
+/** What the annotations of one declaration, or of a file's head, say. */
+export interface Annotations {
+  /** `@rpc:idempotent`: to run the procedure twice is the same as to run it once. */
+  readonly idempotent?: true;
+  /** `@rpc:deadline 2s`: how long a call may take, in milliseconds. */
+  readonly deadlineMs?: number;
+  /** `@rpc:strings bytes`: what strings are in TypeScript. */
+  readonly strings?: StringMode;
+  /** `@rpc:uuid 8-4-4-4-12`: the interface's UUID, in lower case. */
+  readonly uuid?: string;
+}
+
 export type Scalar = 'int' | 'uint' | 'hyper' | 'uhyper' | 'float' | 'double' | 'quadruple' | 'bool' | 'void';
 
 /** A type as a member has it. */
 export type Type =
   | { readonly kind: Scalar }
-  | { readonly kind: 'string' | 'opaque'; readonly max: Bound | null }
+  | { readonly kind: 'string'; readonly max: Bound | null; readonly mode?: StringMode }
+  | { readonly kind: 'opaque'; readonly max: Bound | null }
   | { readonly kind: 'fixedOpaque'; readonly size: Bound }
   | { readonly kind: 'array'; readonly element: Type; readonly max: Bound | null }
   | { readonly kind: 'fixedArray'; readonly element: Type; readonly size: Bound }
@@ -109,6 +129,7 @@ export interface UnionType extends Named {
 /** typedef. */
 export interface AliasType extends Named {
   readonly kind: 'alias';
+  readonly annotations: Annotations;
   type: Type;
 }
 
@@ -123,6 +144,8 @@ export interface Procedure {
   /** None for void. */
   readonly args: readonly Field[];
   readonly result: Type;
+  /** What holds for it: what its version's and its program's annotations say counts where its own say nothing. */
+  readonly annotations: Annotations;
   readonly doc: string | undefined;
 }
 
@@ -130,6 +153,7 @@ export interface Version {
   readonly name: string;
   readonly number: NumberRef;
   readonly procedures: readonly Procedure[];
+  readonly annotations: Annotations;
   readonly doc: string | undefined;
 }
 
@@ -137,6 +161,7 @@ export interface Program {
   readonly name: string;
   readonly number: NumberRef;
   readonly versions: readonly Version[];
+  readonly annotations: Annotations;
   readonly doc: string | undefined;
 }
 
@@ -148,6 +173,8 @@ export interface Interface {
   readonly constants: readonly Constant[];
   readonly types: readonly NamedType[];
   readonly programs: readonly Program[];
+  /** What the file's head says. */
+  readonly annotations: Annotations;
 }
 
 /** The type behind all typedefs. */

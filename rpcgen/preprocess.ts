@@ -5,9 +5,11 @@
  * It reads no files itself: the caller hands it a function that does.
  */
 
+import { mayAnnotate } from './annotations.js';
+import { above } from './comments.js';
 import type { Diagnostics, Source, Span } from './errors.js';
 import { evaluate } from './expression.js';
-import { scan, type Token } from './scanner.js';
+import { type Comment, scan, type Token } from './scanner.js';
 
 /** How a `.x` is read. */
 export interface PreprocessOptions {
@@ -38,6 +40,10 @@ export interface Preprocessed {
   readonly tokens: readonly Token[];
   /** Numbers defined by `#define` in the text, in its order, with their last value. */
   readonly constants: readonly MacroConstant[];
+  /** The comments at the head of each text that has annotations there. */
+  readonly heads: readonly { readonly source: Source; readonly comments: readonly Comment[] }[];
+  /** Comments with annotations that stand before a directive, and so belong to nothing. */
+  readonly strays: readonly Comment[];
 }
 
 interface Macro {
@@ -84,6 +90,8 @@ class Preprocessor {
   private readonly out: Token[] = [];
   private includes = 0;
   private overflowed = false;
+  private readonly heads: { source: Source; comments: readonly Comment[] }[] = [];
+  private readonly strays: Comment[] = [];
 
   constructor(diagnostics: Diagnostics, options: PreprocessOptions) {
     this.diagnostics = diagnostics;
@@ -96,7 +104,7 @@ class Preprocessor {
 
   run(source: Source): Preprocessed {
     this.file({ source, directive: undefined }, []);
-    return { tokens: this.out, constants: this.constants() };
+    return { tokens: this.out, constants: this.constants(), heads: this.heads, strays: this.strays };
   }
 
   private constants(): MacroConstant[] {
@@ -113,15 +121,34 @@ class Preprocessor {
   private file(inclusion: Inclusion, outer: readonly Inclusion[]): void {
     const groups: Group[] = [];
     const chain = [...outer, inclusion];
-    for (const token of scan(withoutMark(inclusion.source))) {
+    const tokens = scan(withoutMark(inclusion.source));
+    const head = this.head(tokens);
+    for (const token of tokens) {
       if (this.overflowed) return;
       const group = groups.at(-1);
+      if (token.kind === 'directive' && token !== head) this.stray(token, group);
       if (token.kind === 'directive') this.directive(token, groups, chain);
       else if (token.kind === 'end') {
         if (outer.length === 0) this.out.push(token);
       } else if (group === undefined || group.active) this.text(token);
     }
     for (const { opener } of groups) this.fail(opener.span, `this ${opener.text.trim()} has no #endif`);
+  }
+
+  /** Keeps what stands at the head of a text; gives the token behind it if that is a directive, to which nothing belongs. */
+  private head(tokens: readonly Token[]): Token | undefined {
+    const [first] = tokens;
+    if (first === undefined || !first.comments.some(({ text }) => mayAnnotate(text))) return undefined;
+    const isDirective = first.kind === 'directive' || first.kind === 'end';
+    const touching = new Set(isDirective ? [] : above(first, undefined));
+    const comments = first.comments.filter((comment) => !touching.has(comment));
+    this.heads.push({ source: first.span.source, comments });
+    return isDirective ? first : undefined;
+  }
+
+  private stray(token: Token, group: Group | undefined): void {
+    if (group !== undefined && !group.active) return;
+    this.strays.push(...token.comments.filter(({ text }) => mayAnnotate(text)));
   }
 
   private text(token: Token): void {

@@ -12,6 +12,8 @@ export interface Comment {
   /** Lines it begins and ends on. */
   readonly line: number;
   readonly endLine: number;
+  /** Its text, without what opens and closes it. */
+  readonly span: Span;
 }
 
 /** `bad` tokens carry their message in `text`: in a group that `#if` skips they hurt nobody. */
@@ -170,16 +172,24 @@ class Scanner {
       return;
     }
     const line = this.line;
-    const text = this.text.slice(this.at + 2, end);
+    const start = this.at + 2;
+    const text = this.text.slice(start, end);
     for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) this.line += 1;
-    this.comments.push({ text, line, endLine: this.line });
+    this.comments.push({ text, line, endLine: this.line, span: { source: this.source, start, end } });
     this.at = end + 2;
   }
 
   private lineComment(): void {
     const newline = this.text.indexOf('\n', this.at);
     const end = newline === -1 ? this.text.length : newline;
-    this.comments.push({ text: this.text.slice(this.at + 2, end), line: this.line, endLine: this.line });
+    const { source, line } = this;
+    const start = this.at + 2;
+    this.comments.push({
+      text: this.text.slice(start, end),
+      line,
+      endLine: line,
+      span: { source, start, end },
+    });
     this.at = end;
   }
 

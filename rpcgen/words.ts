@@ -51,12 +51,12 @@ export function primitiveOf(word: string): Primitive | undefined {
 
 const C_TYPES = new Map<string, Primitive>(
   Object.entries({
-    int: 'int8_t int16_t int32_t enum_t rpc_int32 pid_t',
+    int: 'int8_t int16_t int32_t int32 enum_t rpc_int32 pid_t',
     uint:
-      'u_char u_short u_int u_long uint8_t uint16_t uint32_t u_int8_t u_int16_t u_int32_t ushort uint ulong ' +
+      'u_char u_short u_int u_long uint8_t uint16_t uint32_t u_int8_t u_int16_t u_int32_t ushort uint ulong uint_t uint32 ' +
       'uid_t gid_t mode_t rpcprog_t rpcvers_t rpcproc_t rpcport_t rpcprot_t rpc_uint32',
-    hyper: 'int64_t quad_t longlong_t off_t off64_t',
-    uhyper: 'uint64_t u_int64_t u_quad_t u_longlong_t u_hyper',
+    hyper: 'int64_t int64 quad_t longlong_t off_t off64_t',
+    uhyper: 'uint64_t uint64 u_int64_t u_quad_t u_longlong_t u_hyper',
     bool: 'bool_t boolean_t',
   } satisfies Partial<Record<Primitive, string>>).flatMap(([primitive, names]) =>
     names.split(' ').map((name): [string, Primitive] => [name, primitive as Primitive]),
@@ -72,6 +72,8 @@ export function builtinType(name: string): Primitive | undefined {
 export const BUILTIN_CONSTANTS: ReadonlyMap<string, bigint> = new Map([
   ['TRUE', 1n],
   ['FALSE', 0n],
+  ['true', 1n],
+  ['false', 0n],
   ['AUTH_NONE', 0n],
   ['AUTH_NULL', 0n],
   ['AUTH_SYS', 1n],
@@ -98,6 +100,7 @@ export const BUILTIN_DEFINITIONS: ReadonlyMap<string, string> = new Map([
   ['netobj', 'typedef opaque netobj<1024>; /* libtirpc xdr_netobj */'],
   ['des_block', 'typedef opaque des_block[8]; /* libtirpc xdr_des_block */'],
   ['netnamestr', 'typedef string netnamestr<255>; /* rpcsvc/key_prot.x */'],
+  ['wrapstring', 'typedef string wrapstring<>; /* xdr_wrapstring of C */'],
   ['netbuf', 'struct netbuf { unsigned int maxlen; /* Room for buf in bytes, as in C. */ opaque buf<>; };'],
   [
     'authsys_parms',

@@ -23,7 +23,11 @@ const FAULTS: readonly (readonly [name: string, text: string, error: string])[] 
   ['a type twice', 'struct a { int x; };\nenum a { B };', '2:6 IDL_NAME type a is defined twice'],
   ['a constant twice', 'const A = 1;\nconst A = 1;', '2:7 IDL_NAME A is defined twice'],
   ['an enumerator twice', 'enum a { X = 1, X = 2 };', '1:17 IDL_NAME X is defined twice'],
-  ['an enumerator of two enums', 'enum a { X }; enum b { X };', '1:24 IDL_NAME X is defined twice'],
+  [
+    'a length that is an enumerator of two enums',
+    'enum a { X }; enum b { X = 1 }; typedef int c<X>;',
+    '1:47 IDL_NAME X is defined in enum a of t.x and in enum b of t.x; ENUM::X says which',
+  ],
   ['an enumerator that is a constant', 'const X = 1; enum b { X };', '1:23 IDL_NAME X is defined twice'],
   ['a member twice', 'struct a { int x; int x; };', '1:23 IDL_NAME member x is there twice'],
   [

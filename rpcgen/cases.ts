@@ -3,7 +3,8 @@
 import type { UnionBody } from './ast.js';
 import type { Diagnostics, Span } from './errors.js';
 import { type Case, MAX_UINT32, type Type, type UnionType, unalias } from './model.js';
-import type { Scope, Symbols, TypeEntry } from './symbols.js';
+import type { Scope, TypeEntry } from './scope.js';
+import type { Symbols } from './symbols.js';
 
 /** What cases are judged by. */
 export interface CaseContext {

@@ -39,7 +39,8 @@ import type {
 } from './model.js';
 import { MAX_UINT32, unalias } from './model.js';
 import { parseModule } from './parser.js';
-import { type Scope, Symbols, type TypeEntry, type Unit } from './symbols.js';
+import type { Scope, TypeEntry, Unit } from './scope.js';
+import { Symbols } from './symbols.js';
 import { BUILTIN_DEFINITIONS, builtinType } from './words.js';
 
 /** Where names come from that a `.x` uses and does not define. */

@@ -3,7 +3,8 @@
  */
 
 import type { Declaration } from './ast.js';
-import type { Scope, Symbols, TypeEntry } from './symbols.js';
+import type { Scope, TypeEntry } from './scope.js';
+import type { Symbols } from './symbols.js';
 
 /** Finds the links of the structs that `symbols` knows. */
 export class Links {

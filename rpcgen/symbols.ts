@@ -1,82 +1,22 @@
 /**
- * The names of a `.x`: who defines what, twice or not at all, and the values of constants. Each file has a scope of its
+ * The names of several files looked up: which definition a name means, or that there is none, and the values of constants. Each file has a scope of its
  * own: a name that it uses is its own if it defines it, whatever other files call so. (A textual `#include` is part of
  * the file that includes it, as with cpp.)
  */
 
-import type {
-  Declaration,
-  Definition,
-  EnumBody,
-  Member,
-  Module,
-  StructBody,
-  TypeNode,
-  UnionBody,
-  Value,
-} from './ast.js';
+import type { TypeNode, Value } from './ast.js';
 import type { Diagnostics, Span } from './errors.js';
-import type { Annotations, Constant, EnumType, NumberRef, Origin } from './model.js';
+import type { Constant, EnumType, NumberRef } from './model.js';
+import {
+  type ConstantEntry,
+  type EnumEntry,
+  type Scope,
+  scopeOf,
+  type TypeBody,
+  type TypeEntry,
+  type Unit,
+} from './scope.js';
 import { BUILTIN_CONSTANTS } from './words.js';
-
-/** A module and where its definitions go. */
-export interface Unit {
-  readonly module: Module;
-  readonly origin: Origin;
-}
-
-export type TypeBody = StructBody | UnionBody | EnumBody;
-
-/** A typedef, whose documentation stands beside it. */
-export interface Typedef {
-  readonly kind: 'typedef';
-  readonly declaration: Declaration;
-  readonly annotations: Annotations;
-}
-
-/** A type before it is resolved. */
-export interface TypeEntry {
-  readonly name: string;
-  readonly span: Span;
-  readonly doc: string | undefined;
-  readonly origin: Origin;
-  /** Where the names in it are looked up. */
-  readonly scope: Scope;
-  readonly node: Typedef | TypeBody;
-}
-
-type EnumEntry = TypeEntry & { readonly node: EnumBody };
-
-type ConstantEntry =
-  | {
-      readonly kind: 'const';
-      readonly definition: Definition & { kind: 'const' | 'text' };
-      readonly scope: Scope;
-    }
-  | {
-      readonly kind: 'member';
-      readonly member: Member;
-      readonly enumeration: EnumEntry;
-      readonly index: number;
-    };
-
-/** The names that one file defines. */
-export interface Scope {
-  /** The file, for messages. */
-  readonly file: string;
-  readonly origin: Origin;
-  readonly types: Map<string, TypeEntry>;
-  /** Members of several enums may have one name: the output keeps them apart. */
-  readonly constants: Map<string, ConstantEntry[]>;
-  /** Programs, versions and procedures: C has their numbers as constants, so real files use them as such. */
-  readonly numbers: Map<string, Value>;
-  /** Names inside what did not parse: that they are undefined is no second error. */
-  readonly broken: ReadonlySet<string>;
-  /** What the heads of its texts say. */
-  readonly heads: Module['heads'];
-  /** Names of which it was said that nobody defines them. */
-  readonly missing: Set<string>;
-}
 
 /** `const A = B; const B = C; ...` is followed so far. */
 const MAX_CONSTANT_CHAIN = 500;
@@ -103,14 +43,10 @@ export class Symbols {
   }
 
   /** Adds a module, in which others find what they do not define themselves. */
-  addUnit({ module, origin }: Unit): Scope {
-    const scope: Scope = {
-      ...{ file: module.name, origin, types: new Map(), constants: new Map(), numbers: new Map() },
-      ...{ broken: module.broken, heads: module.heads, missing: new Set() },
-    };
+  addUnit(unit: Unit): Scope {
+    const scope = scopeOf(unit, this.hoisted, this.diagnostics);
     this.scopes.push(scope);
     this.orders.clear();
-    for (const definition of module.definitions) this.addDefinition(definition, scope);
     return scope;
   }
 
@@ -125,10 +61,38 @@ export class Symbols {
     if (own !== undefined) return own;
     const found = this.others(scope).flatMap((other) => other.types.get(name) ?? []);
     const [first, ...more] = found;
-    const rival = use === undefined ? undefined : more.find((each) => !isSame(each.node, first?.node));
+    const isRival = (each: TypeEntry): boolean => first !== undefined && !this.isSame(each, first);
+    const rival = use === undefined ? undefined : more.find(isRival);
     if (first !== undefined && rival !== undefined && use !== undefined)
       this.ambiguous(`type ${name}`, use, [first.scope.file, rival.scope.file], rival.span);
     return first;
+  }
+
+  /** Whether two files' types say the same: the same text, of which every name is the same again. */
+  private isSame(a: TypeEntry, b: TypeEntry): boolean {
+    const open: [TypeEntry, TypeEntry][] = [[a, b]];
+    const seen = new Set<TypeEntry>();
+    for (let pair = open.pop(); pair !== undefined; pair = open.pop()) {
+      const [one, other] = pair;
+      if (one === other || seen.has(one)) continue;
+      seen.add(one);
+      const [left, right] = [partsOf(one.node), partsOf(other.node)];
+      if (left.text !== right.text) return false;
+      for (const [i, value] of left.values.entries()) {
+        const rival = right.values[i];
+        if (rival === undefined || this.numberOf(value, one) !== this.numberOf(rival, other)) return false;
+      }
+      for (const name of left.types) {
+        const [mine, theirs] = [this.type(name, one.scope), this.type(name, other.scope)];
+        if (mine !== undefined && theirs !== undefined) open.push([mine, theirs]);
+        else if (mine !== theirs) return false;
+      }
+    }
+    return true;
+  }
+
+  private numberOf(value: Value, { scope }: TypeEntry): bigint | undefined {
+    return this.evaluate(value, scope)?.value;
   }
 
   /** The file's own types. */
@@ -257,7 +221,7 @@ export class Symbols {
   }
 
   private ambiguous(what: string, use: Span, places: readonly string[], span: Span): void {
-    const hint = what.startsWith('type ') ? '' : `; ENUM::${what} says which`;
+    const hint = places.every((place) => place.startsWith('enum ')) ? `; ENUM::${what} says which` : '';
     this.diagnostics.add('IDL_NAME', use, `${what} is defined in ${places.join(' and in ')}${hint}`, {
       message: 'it is also defined here',
       span,
@@ -338,109 +302,6 @@ export class Symbols {
     scope.missing.add(name);
     this.diagnostics.add('IDL_NAME', span, message);
   }
-
-  private addDefinition(definition: Definition, scope: Scope): void {
-    const { origin } = scope;
-    switch (definition.kind) {
-      case 'const':
-      case 'text':
-        this.addConstant(definition.name, definition.span, { kind: 'const', definition, scope }, scope);
-        return;
-      case 'typedef': {
-        const { declaration, annotations, doc, span } = definition;
-        this.addNested(declaration.name, declaration, scope, true);
-        const node = { kind: 'typedef', declaration, annotations } as const;
-        // `typedef struct foo foo;` says nothing new: C needs it, XDR does not.
-        const { type } = declaration;
-        if (type.kind === 'ref' && type.name === declaration.name && declaration.form === 'plain') return;
-        this.addType({ name: declaration.name, span, doc, origin, scope, node });
-        return;
-      }
-      case 'type': {
-        const { name, span, doc, body } = definition;
-        const entry = { name, span, doc, origin, scope, node: body };
-        this.addType(entry);
-        this.addBody(entry);
-        return;
-      }
-      case 'program':
-        this.addNumber(definition.name, definition.number, scope);
-        for (const version of definition.versions) {
-          this.addNumber(version.name, version.number, scope);
-          for (const procedure of version.procedures) {
-            this.addNumber(procedure.name, procedure.number, scope);
-            const parts = [...procedure.args, ...(procedure.result === null ? [] : [procedure.result])];
-            for (const part of parts) this.addNested(procedure.name, part, scope, false);
-          }
-        }
-    }
-  }
-
-  private addBody(entry: TypeEntry): void {
-    const { name, node, scope } = entry;
-    switch (node.kind) {
-      case 'struct':
-        for (const field of node.fields) this.addNested(name, field, scope, false);
-        return;
-      case 'union': {
-        this.addNested(name, node.discriminant, scope, false);
-        const arms = node.otherwise === null ? node.arms : [...node.arms, node.otherwise];
-        for (const { declaration } of arms)
-          if (declaration !== null) this.addNested(name, declaration, scope, false);
-        return;
-      }
-      case 'enum': {
-        const enumeration = entry as EnumEntry;
-        node.members.forEach((member, index) => {
-          const constant = { kind: 'member', member, enumeration, index } as const;
-          this.addConstant(member.name, member.span, constant, scope);
-        });
-      }
-    }
-  }
-
-  /** A body inside a declaration is a type of its own: by its tag, or as `Owner_member`. */
-  private addNested(owner: string, declaration: Declaration, scope: Scope, isTypedef: boolean): void {
-    const node: TypeNode = declaration.type;
-    if (node.kind === 'primitive' || node.kind === 'ref') return;
-    let name = node.tag ?? (isTypedef ? `${owner}_body` : `${owner}_${declaration.name || 'value'}`);
-    if (node.tag === undefined) while (scope.types.has(name)) name += '_';
-    this.hoisted.set(node, name);
-    const entry = { name, span: node.span, doc: declaration.doc, origin: scope.origin, scope, node };
-    this.addType(entry);
-    this.addBody(entry);
-  }
-
-  private addNumber(name: string, number: Value, scope: Scope): void {
-    if (!scope.numbers.has(name)) scope.numbers.set(name, number);
-  }
-
-  private addType(entry: TypeEntry): void {
-    const { types } = entry.scope;
-    const before = types.get(entry.name);
-    if (before === undefined) types.set(entry.name, entry);
-    else if (!isSameTypedef(entry, before)) this.twice(`type ${entry.name}`, entry.span, before.span);
-  }
-
-  private addConstant(name: string, span: Span, entry: ConstantEntry, scope: Scope): void {
-    const before = scope.constants.get(name);
-    if (before === undefined) {
-      scope.constants.set(name, [entry]);
-      return;
-    }
-    const rival = before.find(
-      (each) => each.kind === 'const' || entry.kind === 'const' || each.enumeration === entry.enumeration,
-    );
-    if (rival === undefined) before.push(entry);
-    else this.twice(name, span, rival.kind === 'const' ? rival.definition.span : rival.member.span);
-  }
-
-  private twice(what: string, span: Span, first: Span): void {
-    this.diagnostics.add('IDL_NAME', span, `${what} is defined twice`, {
-      message: 'it is first defined here',
-      span: first,
-    });
-  }
 }
 
 function isEnum(entry: TypeEntry): entry is EnumEntry {
@@ -460,25 +321,28 @@ function placeOf(entry: ConstantEntry): string {
     : `enum ${entry.enumeration.name} of ${entry.enumeration.scope.file}`;
 }
 
-/** Whether two definitions say the same, wherever they stand. */
-function isSame(a: TypeEntry['node'], b: TypeEntry['node'] | undefined): boolean {
-  const text = (node: unknown): string =>
-    JSON.stringify(node, (key, value: unknown) =>
-      key === 'span' || key === 'doc' ? undefined : typeof value === 'bigint' ? String(value) : value,
-    );
-  return text(a) === text(b);
+/** A definition as text without its values and comments, its values, and the names of types in it. */
+function partsOf(node: TypeEntry['node']): { text: string; values: Value[]; types: string[] } {
+  const values: Value[] = [];
+  const types: string[] = [];
+  const text = JSON.stringify(node, (key, part: unknown) => {
+    if (key === 'span' || key === 'doc') return undefined;
+    if (isValue(part)) return values.push(part);
+    if (isReference(part)) types.push(part.name);
+    return part;
+  });
+  return { text, values, types };
 }
 
-/** C allows a typedef to be repeated word for word, and real files (nfs4.x) do. */
-function isSameTypedef(a: TypeEntry, b: TypeEntry): boolean {
-  if (a.node.kind !== 'typedef' || b.node.kind !== 'typedef') return false;
-  const [x, y] = [a.node.declaration, b.node.declaration];
-  const isNamed = x.type.kind === 'ref' || x.type.kind === 'primitive';
+function isValue(part: unknown): part is Value {
   return (
-    isNamed && x.form === y.form && textOf(x.type) === textOf(y.type) && textOf(x.size) === textOf(y.size)
+    typeof part === 'object' &&
+    part !== null &&
+    'kind' in part &&
+    (part.kind === 'number' || part.kind === 'name')
   );
 }
 
-function textOf(node: { readonly span: Span } | null): string {
-  return node === null ? '' : node.span.source.text.slice(node.span.start, node.span.end);
+function isReference(part: unknown): part is TypeNode & { kind: 'ref' } {
+  return typeof part === 'object' && part !== null && 'kind' in part && part.kind === 'ref';
 }

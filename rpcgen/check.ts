@@ -16,7 +16,7 @@ import type {
   Value,
 } from './ast.js';
 import { casesOf } from './cases.js';
-import { Diagnostics, type Span } from './errors.js';
+import { type Diagnostic, Diagnostics, type Span } from './errors.js';
 import { anyHold, layOut } from './layout.js';
 import { Links } from './links.js';
 import type {
@@ -65,6 +65,7 @@ class Checker {
   private readonly entries = new Map<NamedType, TypeEntry>();
   private readonly externals = new Map<string, NamedType>();
   private readonly links: Links;
+  private readonly warnings: Diagnostic[] = [];
   private readonly queue: (() => void)[] = [];
   private readonly late: (() => void)[] = [];
 
@@ -95,7 +96,14 @@ class Checker {
     layOut(all, this.diagnostics);
     const annotations = headOf(this.module);
     const builtins = all.filter((type) => type.origin.kind === 'builtin');
-    return { name: this.module.name, constants, types: [...builtins, ...own], programs, annotations };
+    return {
+      name: this.module.name,
+      constants,
+      types: [...builtins, ...own],
+      programs,
+      annotations,
+      warnings: this.warnings,
+    };
   }
 
   /** Types are filled in from a queue, not on the way down: a chain of them may be any length. */
@@ -392,8 +400,17 @@ class Checker {
       if (definition.kind !== 'program') continue;
       this.unique(names, definition.name, `program ${definition.name}`, definition.span);
       const number = this.symbols.evaluate(definition.number, this.symbols.own)?.value;
-      if (number !== undefined)
-        this.unique(numbers, number, `program number ${number}`, definition.number.span);
+      if (number === undefined) continue;
+      const first = numbers.get(number);
+      if (first === undefined) numbers.set(number, definition.number.span);
+      else
+        this.warnings.push({
+          code: 'IDL_NAME',
+          severity: 'warning',
+          span: definition.number.span,
+          message: `program number ${number} is there twice: a service is found by program and version`,
+          note: { message: 'it is first here', span: first },
+        });
     }
   }
 

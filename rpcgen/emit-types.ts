@@ -23,7 +23,7 @@ export function emitEnumType(out: Output, type: EnumType): void {
   const { type: name } = out.of(type);
   out.write(...docLines(type.doc), `export const ${name} = {`);
   for (const member of type.members)
-    out.write(...docLines(member.doc, '  '), `  ${member.name}: ${member.value},`);
+    out.write(...docLines(member.doc, '  '), `  ${memberKey(member.name)}: ${member.value},`);
   out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}];`);
 }
 
@@ -61,6 +61,8 @@ export function emitUnionType(out: Output, type: UnionType): void {
     // the open arm says that it has none of them.
     const keys = new Set(isOpen(type) ? type.arms.flatMap((arm) => arm.field?.key ?? []) : []);
     if (otherwise !== null) keys.delete(otherwise.key);
+    // Every object has these, so none can be said to lack them.
+    for (const key of Object.getOwnPropertyNames(Object.prototype)) keys.delete(key);
     arms.push({ which: rest, field: otherwise, others: [...keys].map((key) => `; ${key}?: never`).join('') });
   }
   const parts = arms.map(({ which, field, others }) => {
@@ -77,6 +79,11 @@ export function emitUnionType(out: Output, type: UnionType): void {
       `export type ${name} =`,
       ...parts.map((part, i) => `  | ${part}${i === parts.length - 1 ? ';' : ''}`),
     );
+}
+
+/** `__proto__: 4` in an object literal would be its prototype. */
+function memberKey(name: string): string {
+  return name === '__proto__' ? `['__proto__']` : name;
 }
 
 function member(out: Output, field: Field): string {

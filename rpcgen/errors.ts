@@ -25,6 +25,8 @@ export type IdlErrorCode = 'IDL_SYNTAX' | 'IDL_NAME' | 'IDL_TYPE';
 /** One thing wrong with a `.x`. */
 export interface Diagnostic {
   readonly code: IdlErrorCode;
+  /** `warning` where it may be meant; else it is an error. */
+  readonly severity?: 'warning';
   readonly message: string;
   readonly span: Span;
   /** Another place that explains this one, as where a name was first defined. */
@@ -107,7 +109,11 @@ export function positionOf(span: Span): Position {
 
 /** `file:line:col: error: message`, the source line, a caret under the place. Safe to show on a terminal. */
 export function formatDiagnostic(diagnostic: Diagnostic): string {
-  const text = excerpt(diagnostic.span, 'error', `${diagnostic.message} [${diagnostic.code}]`);
+  const text = excerpt(
+    diagnostic.span,
+    diagnostic.severity ?? 'error',
+    `${diagnostic.message} [${diagnostic.code}]`,
+  );
   const { note } = diagnostic;
   return note === undefined ? text : `${text}\n${excerpt(note.span, 'note', note.message)}`;
 }

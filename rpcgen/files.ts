@@ -3,6 +3,7 @@
  * it takes from others. It writes nothing.
  */
 
+import { isUtf8 } from 'node:buffer';
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import type { Module } from './ast.js';
@@ -48,13 +49,15 @@ export function preprocessOptions(options: FileOptions): PreprocessOptions {
 
 /**
  * The text of a regular file. Throws for anything else, of which a pipe might never end and a
- * device always has more, and the file system's own error where there is none.
+ * device always has more, and the file system's own error where there is none. What is not UTF-8 is Latin-1, in which
+ * older files have names in their comments.
  */
 function readText(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isDirectory()) throw new Error(`${path} is a directory`);
   if (stat !== undefined && !stat.isFile()) throw new Error(`${path} is not a regular file`);
-  return readFileSync(path, 'utf8');
+  const bytes = readFileSync(path);
+  return bytes.toString(isUtf8(bytes) ? 'utf8' : 'latin1');
 }
 
 function isAbsent(error: unknown): boolean {

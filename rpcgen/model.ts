@@ -3,7 +3,7 @@
  * emits, diffs, prints and makes live codecs works on this and can no longer fail.
  */
 
-import type { Span } from './errors.js';
+import type { Diagnostic, Span } from './errors.js';
 
 /** What a constant's name stands for in the text it is used in. */
 export type Symbol_ =
@@ -175,6 +175,8 @@ export interface Interface {
   readonly programs: readonly Program[];
   /** What the file's head says. */
   readonly annotations: Annotations;
+  /** What may be meant, and is worth a look. */
+  readonly warnings: readonly Diagnostic[];
 }
 
 /** The type behind all typedefs. */

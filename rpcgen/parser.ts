@@ -140,6 +140,8 @@ class Parser extends DeclarationParser {
     const word = this.next();
     const name = this.name(`a name for the ${word.text}`);
     const body = this.body(word, name);
+    // RFC 5531 section 9 ends its reply_body so: `union reply_body switch (...) { ... } reply;`.
+    if (word.text === 'union' && this.isName()) this.at += 1;
     this.take(';');
     return { kind: 'type', name: name.text, body, span: name.span, ...this.doc(start, 'type') };
   }

@@ -130,6 +130,7 @@ class Preprocessor {
       if (token.kind === 'directive') this.directive(token, groups, chain);
       else if (token.kind === 'end') {
         if (outer.length === 0) this.out.push(token);
+        else if (token !== head) this.stray(token, group);
       } else if (group === undefined || group.active) this.text(token);
     }
     for (const { opener } of groups) this.fail(opener.span, `this ${opener.text.trim()} has no #endif`);

@@ -34,7 +34,8 @@ export interface Token {
 
 const NO_COMMENTS: readonly Comment[] = [];
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
-const NUMBER = /0[xX][0-9A-Fa-f]+|[0-9]+/y;
+/** Digits may be grouped, as `1'000'000`. */
+const NUMBER = /0[xX][0-9A-Fa-f]+(?:'[0-9A-Fa-f]+)*|[0-9]+(?:'[0-9]+)*/y;
 const CHARACTER = /'(?:\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|[^\n])|[^'\\\n])'/y;
 /** What was meant as one, and is too long or empty. */
 const NO_CHARACTER = /'(?:\\[^\n]|[^'\\\n])*'/y;
@@ -112,13 +113,14 @@ class Scanner {
   private number(): void {
     const start = this.at;
     NUMBER.lastIndex = start;
-    const digits = (NUMBER.exec(this.text) as RegExpExecArray)[0];
-    NAME.lastIndex = start + digits.length;
+    const grouped = (NUMBER.exec(this.text) as RegExpExecArray)[0];
+    NAME.lastIndex = start + grouped.length;
     const tail = NAME.exec(this.text)?.[0] ?? '';
-    const whole = digits + tail;
+    const whole = grouped + tail;
+    const digits = grouped.replaceAll("'", '');
     // C's suffixes are of use in #if only, but do no harm elsewhere.
     if (tail !== '' && !/^[uUlL]{1,3}$/.test(tail)) this.bad(`'${whole}' is not a number`, whole.length);
-    else if (/^0[0-7]*[89]/.test(digits)) this.bad(`'${digits}' is not an octal number`, whole.length);
+    else if (/^0[0-7]*[89]/.test(digits)) this.bad(`'${grouped}' is not an octal number`, whole.length);
     else this.push('number', digits, start + whole.length);
   }
 

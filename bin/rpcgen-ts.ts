@@ -8,13 +8,16 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import {
-  compileFiles,
+  compileProject,
   diff,
   emit,
   emitSamples,
   formatDiagnostic,
   IdlError,
+  type Interface,
   outputPath,
+  type Project,
+  type ProjectOptions,
   print,
 } from '../rpcgen/index.js';
 import { CliError, command, run, UsageError } from './support/cli.js';
@@ -36,6 +39,7 @@ interface CompileOptions extends InputOptions {
   readonly types?: boolean;
   readonly client?: boolean;
   readonly server?: boolean;
+  readonly stubMissing?: boolean;
   readonly xdr: string;
   readonly runtime: string;
 }
@@ -48,7 +52,7 @@ const EXCLUSIONS: readonly (readonly [
   readonly (keyof CompileOptions)[],
 ])[] = [
   [['samples'], ['check', 'stdout', 'types', 'client', 'server']],
-  [['stdout'], ['out', 'check']],
+  [['stdout'], ['out', 'check', 'stubMissing']],
 ];
 
 function compileCommand(files: readonly string[], options: CompileOptions): void {
@@ -56,14 +60,28 @@ function compileCommand(files: readonly string[], options: CompileOptions): void
   const outputOf = (path: string): string =>
     options.out !== undefined && path === files[0] ? options.out : outputPath(path);
   refuseSameFiles(files, outputOf);
-  const models = compileAll(files, { ...inputs(options), outputOf });
-  if (models === undefined) return;
+  const project = compileAll(files, {
+    ...inputs(options),
+    outputOf,
+    stubMissing: options.stubMissing === true,
+  });
+  if (project === undefined) return;
+  const { models, stubs } = project;
   for (const { warnings } of models) for (const each of warnings) console.error(formatDiagnostic(each));
+  for (const { input, path, names } of stubs)
+    if (names.length > 0)
+      console.error(
+        `rpcgen-ts: ${input}: warning: defined in no file and guessed in ${path}: ${names.join(' ')}`,
+      );
   const some = options.types === true || options.client === true || options.server === true;
   const parts = some ? { client: options.client === true, server: options.server === true } : {};
-  const written = models.map((model, i) => ({
+  const outputs = [
+    ...models.map((model, i) => ({ model, path: outputOf(files[i] as string) })),
+    ...stubs.map(({ model, path }) => ({ model, path: outputPath(path) })),
+  ];
+  const written = outputs.map(({ model, path }) => ({
     model,
-    path: outputOf(files[i] as string),
+    path,
     text: emit(model, { ...parts, xdr: options.xdr, runtime: options.runtime }),
   }));
   if (options.stdout === true) {
@@ -71,7 +89,7 @@ function compileCommand(files: readonly string[], options: CompileOptions): void
     return;
   }
   if (options.check === true) {
-    const stale = written.filter(({ path, text }) => readIfThere(path) !== text);
+    const stale = [...stubs, ...written].filter(({ path, text }) => readIfThere(path) !== text);
     for (const { path } of stale)
       console.error(`rpcgen-ts: ${path} is not what its .x says now: run rpcgen-ts again`);
     if (stale.length > 0) process.exitCode = 1;
@@ -82,7 +100,7 @@ function compileCommand(files: readonly string[], options: CompileOptions): void
     if (before !== undefined && before !== '' && !before.startsWith(HEAD))
       throw new CliError(`${path} was not made by rpcgen-ts; use -o for another file, or --force`);
   }
-  for (const { path, text } of written) write(path, text);
+  for (const { path, text } of [...stubs, ...written]) write(path, text);
   if (options.samples === true) for (const { model, path } of written) writeSamples(model, path);
 }
 
@@ -94,7 +112,12 @@ function refuseContradictions(files: readonly string[], options: CompileOptions)
     for (const one of these)
       for (const other of those)
         if (options[one] !== undefined && options[other] !== undefined)
-          throw new UsageError(`--${one} and --${other} exclude each other`);
+          throw new UsageError(`${flag(one)} and ${flag(other)} exclude each other`);
+}
+
+/** `stubMissing` is given as `--stub-missing`. */
+function flag(option: string): string {
+  return `--${option.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 /** Inputs that are one file, or would be written to one, or over the input itself. */
@@ -113,8 +136,8 @@ function refuseSameFiles(files: readonly string[], outputOf: (path: string) => s
 }
 
 function diffCommand(before: string, after: string, options: InputOptions): void {
-  const old = compileAll([before], inputs(options))?.[0];
-  const now = compileAll([after], inputs(options))?.[0];
+  const old = compileAll([before], inputs(options))?.models[0];
+  const now = compileAll([after], inputs(options))?.models[0];
   if (old === undefined || now === undefined) return;
   const changes = diff(old, now);
   for (const { breaks, where, what } of changes)
@@ -128,7 +151,7 @@ function diffCommand(before: string, after: string, options: InputOptions): void
   if (count > 0) process.exitCode = 1;
 }
 
-function writeSamples(model: ReturnType<typeof compileFiles>[number], path: string): void {
+function writeSamples(model: Interface, path: string): void {
   const module = `./${path.replace(/^.*[\\/]/, '').replace(/\.ts$/, '.js')}`;
   for (const program of model.programs) {
     const stem = model.programs.length === 1 ? '' : `${program.name.toLowerCase()}.`;
@@ -160,13 +183,10 @@ function readIfThere(path: string): string | undefined {
 }
 
 /** The interfaces, or undefined where a file is wrong: that is told, with its lines, and is exit code 1. */
-function compileAll(
-  files: readonly string[],
-  options: Parameters<typeof compileFiles>[1],
-): ReturnType<typeof compileFiles> | undefined {
+function compileAll(files: readonly string[], options: ProjectOptions): Project | undefined {
   if (files.includes('')) throw new UsageError('an input has no name: name a .x file');
   try {
-    return compileFiles(files, options);
+    return compileProject(files, options);
   } catch (error) {
     if (!(error instanceof IdlError)) throw failure(error, files);
     const count = error.diagnostics.length;
@@ -232,6 +252,7 @@ function build(): Command {
     .option('--check', 'write nothing; fail if the output would change')
     .option('--force', 'overwrite a file that rpcgen-ts did not make')
     .option('--samples', 'also write a first server and a first client, where there are none')
+    .option('--stub-missing', 'guess what no file defines, in NAME.missing.x beside the output')
     .option('--types', 'constants, types and codecs only')
     .option('--client', 'types and clients only')
     .option('--server', 'types and services only')
@@ -251,7 +272,7 @@ function build(): Command {
     .description('the interface in canonical form')
     .argument('<file.x>')
     .action((file: string, _: unknown, own: Command) => {
-      for (const model of compileAll([file], inputs(inputOptions(own))) ?? [])
+      for (const model of compileAll([file], inputs(inputOptions(own)))?.models ?? [])
         process.stdout.write(print(model));
     });
   return program;

@@ -161,6 +161,21 @@ export interface ProcedureNode {
   readonly span: Span;
 }
 
+/** `%#define NAME value`: a macro of C, of which the `.x` may use the name. */
+export interface PassedDefine {
+  readonly name: string;
+  /** What it stands for, as C's text. */
+  readonly body: string;
+  readonly span: Span;
+}
+
+/** `%#include "name"` or `<name>`: where C would find what the file does not define. */
+export interface PassedInclude {
+  readonly name: string;
+  readonly system: boolean;
+  readonly span: Span;
+}
+
 /** One parsed `.x`, with what it includes. */
 export interface Module {
   /** As the user named it. */
@@ -170,4 +185,8 @@ export interface Module {
   readonly broken: ReadonlySet<string>;
   /** What the head of each text says that has such annotations: of the file itself and of what it includes. */
   readonly heads: ReadonlyMap<Source, Annotations>;
+  /** Its `%#define` lines, which are for C. */
+  readonly passedDefines: readonly PassedDefine[];
+  /** Its `%#include` lines. */
+  readonly passedIncludes: readonly PassedInclude[];
 }

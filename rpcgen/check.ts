@@ -51,6 +51,9 @@ export interface CheckOptions {
   readonly externals?: readonly { readonly specifier: string; readonly names?: readonly string[] }[];
 }
 
+/** `%#define A B` and `%#define B C` are followed so far. */
+const MAX_PASSED_CHAIN = 64;
+
 /** The checked form of `module`. Errors go to `diagnostics`; with any of them the result is not to be used. */
 export function checkModule(module: Module, diagnostics: Diagnostics, options: CheckOptions = {}): Interface {
   return new Checker(module, diagnostics, options).run();
@@ -231,6 +234,7 @@ class Checker {
       this.diagnostics.add('IDL_TYPE', node.span, `union ${type.name} has no arms`);
     this.late.push(() => {
       const of = unalias(type.discriminant.type);
+      if (of.kind === 'void') this.symbols.noteDiscriminant(node.discriminant, scope);
       const entry = of.kind === 'named' ? this.entries.get(of.type) : undefined;
       const cases = casesOf(type, node, {
         symbols: this.symbols,
@@ -292,19 +296,17 @@ class Checker {
     return this.reference(name, type.span, scope);
   }
 
-  private reference(name: string, span: Span, scope: Scope): Type {
+  private reference(name: string, span: Span, scope: Scope, depth = 0): Type {
     if (this.symbols.type(name, scope) === undefined) {
+      const passed = depth > MAX_PASSED_CHAIN ? undefined : this.symbols.passedType(name, scope, span);
+      if (passed?.type.kind === 'ref') return this.reference(passed.type.name, span, passed.scope, depth + 1);
+      if (passed !== undefined) return this.base(passed.type, passed.scope);
       const primitive = builtinType(name);
       if (primitive !== undefined) return { kind: primitive } as Type;
     }
     const type = this.find(name, scope, span);
     if (type === undefined) {
-      this.symbols.reportMissing(
-        name,
-        span,
-        scope,
-        `type ${name} is defined nowhere: define it, or --import the .x or module that has it`,
-      );
+      this.symbols.reportMissing(name, span, scope);
       return { kind: 'void' };
     }
     if (type.kind === 'struct' && type.link !== undefined) return { kind: 'list', node: type, minLength: 1 };

@@ -22,6 +22,14 @@ export interface Span {
 /** Stable codes: a text that is not the language, a name that is wrong, a type that cannot be. */
 export type IdlErrorCode = 'IDL_SYNTAX' | 'IDL_NAME' | 'IDL_TYPE';
 
+/** A name that nobody defines. */
+export interface Missing {
+  readonly kind: 'type' | 'constant';
+  readonly name: string;
+  /** Whether a union is switched by it. */
+  isDiscriminant: boolean;
+}
+
 /** One thing wrong with a `.x`. */
 export interface Diagnostic {
   readonly code: IdlErrorCode;
@@ -31,6 +39,8 @@ export interface Diagnostic {
   readonly span: Span;
   /** Another place that explains this one, as where a name was first defined. */
   readonly note?: { readonly message: string; readonly span: Span };
+  /** The name, where all that is wrong is that nobody defines it. */
+  readonly missing?: Missing;
 }
 
 /** A place as people and editors name it: both count from 1. */
@@ -72,11 +82,32 @@ export class Diagnostics {
 
   /** Notes one error. */
   add(code: IdlErrorCode, span: Span, message: string, note?: Diagnostic['note']): void {
+    this.push(note === undefined ? { code, span, message } : { code, span, message, note });
+  }
+
+  /** Notes that nobody defines a name. */
+  addMissing(missing: Missing, span: Span, message: string): void {
+    this.push({ code: 'IDL_NAME', span, message, missing });
+  }
+
+  /** Notes all that another run found. */
+  addAll(other: Diagnostics): void {
+    for (const each of other.found) this.push(each);
+  }
+
+  /** The names that nobody defines; undefined where anything else is wrong too. */
+  get missing(): Missing[] | undefined {
+    const found = this.found.map(({ missing }) => missing);
+    return found.every((each) => each !== undefined) ? found : undefined;
+  }
+
+  private push(diagnostic: Diagnostic): void {
+    const { span } = diagnostic;
     const places = this.places.get(span.source) ?? new Set();
     this.places.set(span.source, places);
     if (places.has(span.start)) return;
     places.add(span.start);
-    this.found.push(note === undefined ? { code, span, message } : { code, span, message, note });
+    this.found.push(diagnostic);
   }
 
   /** Whether anything was found. */

@@ -6,7 +6,7 @@
 import { constantOf, scan, type Token } from './scanner.js';
 
 /** What a macro's name stands for, or undefined where there is no such macro. */
-export type Lookup = (name: string) => readonly Token[] | undefined;
+export type Lookup = (name: string) => readonly Token[] | bigint | undefined;
 
 const MAX_DEPTH = 64;
 const MAX_STEPS = 10_000;
@@ -34,10 +34,18 @@ const PRECEDENCE: Readonly<Record<string, number>> = {
 
 class Undecided extends Error {}
 
-/** The value of an expression, or why it has none. A name that is no macro is 0, as in C. */
-export function evaluate(text: string, lookup: Lookup): bigint | { error: string } {
+/**
+ * The value of an expression, or why it has none. A name that is no macro is 0, as in C's `#if`, unless `names` says
+ * that all names must be known.
+ */
+export function evaluate(
+  text: string,
+  lookup: Lookup,
+  names: 'zero' | 'known' = 'zero',
+): bigint | { error: string } {
   try {
-    const evaluation = new Evaluation(tokensOf(text), lookup, { steps: 0 }, 0);
+    const budget = { steps: 0, demandsNames: names === 'known' };
+    const evaluation = new Evaluation(tokensOf(text), lookup, budget, 0);
     return evaluation.whole();
   } catch (error) {
     if (error instanceof Undecided) return { error: error.message };
@@ -45,19 +53,25 @@ export function evaluate(text: string, lookup: Lookup): bigint | { error: string
   }
 }
 
-function tokensOf(text: string): Token[] {
+/** The tokens of an expression, without their end. */
+export function tokensOf(text: string): Token[] {
   // The scanner takes a leading % or # for something else; an expression never starts with one.
   return scan({ name: '#if', text }).filter((t) => t.kind !== 'end');
+}
+
+interface Budget {
+  steps: number;
+  readonly demandsNames: boolean;
 }
 
 class Evaluation {
   private readonly tokens: readonly Token[];
   private readonly lookup: Lookup;
-  private readonly budget: { steps: number };
+  private readonly budget: Budget;
   private depth: number;
   private at = 0;
 
-  constructor(tokens: readonly Token[], lookup: Lookup, budget: { steps: number }, depth: number) {
+  constructor(tokens: readonly Token[], lookup: Lookup, budget: Budget, depth: number) {
     this.tokens = tokens;
     this.lookup = lookup;
     this.budget = budget;
@@ -129,7 +143,11 @@ class Evaluation {
 
   private macro(name: string): bigint {
     const body = this.lookup(name);
-    if (body === undefined) return 0n;
+    if (typeof body === 'bigint') return body;
+    if (body === undefined) {
+      if (this.budget.demandsNames) throw new Undecided(`${name} is unknown`);
+      return 0n;
+    }
     if (body.length === 0) throw new Undecided(`${name} is defined as nothing`);
     return this.deeper(() => new Evaluation(body, this.lookup, this.budget, this.depth).whole());
   }

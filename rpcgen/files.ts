@@ -4,14 +4,15 @@
  */
 
 import { isUtf8 } from 'node:buffer';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import type { Module } from './ast.js';
-import { type CheckOptions, checkModule } from './check.js';
-import { Diagnostics, type Source } from './errors.js';
+import type { Module, PassedInclude } from './ast.js';
+import { checkModule } from './check.js';
+import { Diagnostics, type Missing, type Source } from './errors.js';
 import type { Interface } from './model.js';
 import { parseModule } from './parser.js';
 import type { PreprocessOptions, Unreadable } from './preprocess.js';
+import { StubValues, stubText } from './stubs.js';
 
 /** How files are found and read. */
 export interface FileOptions {
@@ -66,7 +67,32 @@ function isAbsent(error: unknown): boolean {
 
 /** `dir/msg.x` is written to `dir/msg.gen.ts`. */
 export function outputPath(path: string): string {
-  return join(dirname(path), `${basename(path).replace(/\.x$/, '')}.gen.ts`);
+  return join(dirname(path), `${basename(path).replace(/\.(?:x|rpcl)$/, '')}.gen.ts`);
+}
+
+/** `dir/msg.gen.ts` has its stub in `dir/msg.missing.x`. */
+export function stubPath(output: string): string {
+  return join(dirname(output), `${basename(output).replace(/(?:\.gen)?\.ts$/, '')}.missing.x`);
+}
+
+/** Definitions that were guessed, for names that an input uses and no file defines. */
+export interface Stub {
+  /** The `.x` they go to, beside the output. */
+  readonly path: string;
+  /** All that it is to say: what it says already, and what is new. */
+  readonly text: string;
+  readonly model: Interface;
+  /** The input that needs them. */
+  readonly input: string;
+  /** The names that are new in it. */
+  readonly names: readonly string[];
+}
+
+/** What several files compile to. */
+export interface Project {
+  readonly models: readonly Interface[];
+  /** With `stubMissing` alone; each is to be written, and its module beside it. */
+  readonly stubs: readonly Stub[];
 }
 
 /**
@@ -75,34 +101,185 @@ export function outputPath(path: string): string {
  * file system's own error where a file cannot be read, or an `Error` where it is no regular file.
  */
 export function compileFiles(paths: readonly string[], options: FileOptions = {}): Interface[] {
-  const diagnostics = new Diagnostics();
-  const reading = preprocessOptions(options);
-  const outputOf = options.outputOf ?? outputPath;
-  const read = (path: string): Module =>
-    parseModule({ name: path, text: readText(path) }, diagnostics, reading);
-  const inputs = paths.map((path) => ({ path, module: read(path) }));
-  const others: { path: string; module: Module; specifier: string | undefined }[] = [];
-  const externals: { specifier: string; names?: readonly string[] }[] = [];
-  for (const each of options.imports ?? []) {
-    const [, left = '', right = ''] = /^([^=]*)=?(.*)$/.exec(each) ?? [];
-    if (left.endsWith('.x'))
-      others.push({ path: left, module: read(left), specifier: right === '' ? undefined : right });
-    else externals.push(right === '' ? { specifier: left } : { specifier: right, names: left.split(',') });
+  return [...compileProject(paths, { ...options, stubMissing: false }).models];
+}
+
+/** The same, and with `stubMissing` definitions for names that no file has, which then are no errors. */
+export function compileProject(paths: readonly string[], options: ProjectOptions = {}): Project {
+  return new Compilation(options).run(paths);
+}
+
+/** Options of {@link compileProject}. */
+export interface ProjectOptions extends FileOptions {
+  /** Whether names that no file defines are guessed. Default false: they are errors. */
+  readonly stubMissing?: boolean;
+}
+
+/** A parsed file, and the module that its definitions are in where that is not the one beside it. */
+interface Parsed {
+  readonly path: string;
+  readonly module: Module;
+  readonly specifier?: string | undefined;
+}
+
+/** A stub makes unions of which the cases are looked at then: so often more names may turn out to be missing. */
+const MAX_STUB_ROUNDS = 8;
+/** So many files are read because `%#include` lines name them. */
+export const MAX_HEADERS_READ = 200;
+
+class Compilation {
+  private readonly options: ProjectOptions;
+  private readonly reading: PreprocessOptions;
+  private readonly outputOf: (path: string) => string;
+  private readonly diagnostics = new Diagnostics();
+  private readonly others: Parsed[] = [];
+  private readonly externals: { specifier: string; names?: readonly string[] }[] = [];
+  private readonly stubs: Stub[] = [];
+  private readonly values = new StubValues();
+  /** Files that `%#include` lines lead to, by their full path; null for those that are no help. */
+  private readonly headers = new Map<string, Parsed | null>();
+
+  constructor(options: ProjectOptions) {
+    this.options = options;
+    this.reading = preprocessOptions(options);
+    this.outputOf = options.outputOf ?? outputPath;
   }
-  const models = inputs.map(({ path, module }) => {
-    const from = dirname(resolve(outputOf(path)));
-    const siblings = inputs.filter((input) => input.module !== module);
-    const imports = [...siblings.map((each) => ({ ...each, specifier: undefined })), ...others].map(
-      (other) => ({
-        module: other.module,
-        specifier: other.specifier ?? specifierOf(from, outputOf(other.path)),
-      }),
-    );
-    const checking: CheckOptions = { imports, externals };
-    return checkModule(module, diagnostics, checking);
-  });
-  diagnostics.throwIfAny();
-  return models;
+
+  run(paths: readonly string[]): Project {
+    const inputs = paths.map((path) => ({ path, module: this.read(path) }));
+    for (const each of this.options.imports ?? []) {
+      const [, left = '', right = ''] = /^([^=]*)=?(.*)$/.exec(each) ?? [];
+      if (isInterface(left))
+        this.others.push({
+          path: left,
+          module: this.read(left),
+          specifier: right === '' ? undefined : right,
+        });
+      else
+        this.externals.push(
+          right === '' ? { specifier: left } : { specifier: right, names: left.split(',') },
+        );
+    }
+    const models = inputs.map((input) => this.compile(input, inputs));
+    this.diagnostics.throwIfAny();
+    return { models, stubs: this.stubs };
+  }
+
+  private read(path: string): Module {
+    return parseModule({ name: path, text: readText(path) }, this.diagnostics, this.reading);
+  }
+
+  private compile(input: Parsed, inputs: readonly Parsed[]): Interface {
+    const given = [...inputs.filter(({ module }) => module !== input.module), ...this.others];
+    const result = this.attempt(input, given);
+    // What did not parse is not missing.
+    if (this.diagnostics.any || !result.isIncomplete) return this.settle(result);
+    const known = [...given, ...this.headersOf([input, ...given])];
+    const complete = known.length === given.length ? result : this.attempt(input, known);
+    if (this.options.stubMissing !== true || !complete.isIncomplete) return this.settle(complete);
+    return this.settle(this.stub(input, known));
+  }
+
+  /** One check of `input`, of which nothing counts yet. */
+  private attempt(input: Parsed, known: readonly Parsed[]): Attempt {
+    const from = dirname(resolve(this.outputOf(input.path)));
+    const imports = known.map(({ path, module, specifier }) => ({
+      module,
+      specifier: specifier ?? specifierOf(from, this.outputOf(path)),
+    }));
+    const diagnostics = new Diagnostics();
+    const model = checkModule(input.module, diagnostics, { imports, externals: this.externals });
+    const { missing } = diagnostics;
+    return { model, diagnostics, missing, isIncomplete: missing !== undefined && missing.length > 0 };
+  }
+
+  private settle({ model, diagnostics }: Attempt): Interface {
+    this.diagnostics.addAll(diagnostics);
+    return model;
+  }
+
+  /** The same with guesses for what is missing, in a stub of its own. */
+  private stub(input: Parsed, known: readonly Parsed[]): Attempt {
+    const path = stubPath(this.outputOf(input.path));
+    // Where the stub is given as a file, it is that: what it lacks is missing.
+    if (known.some((each) => resolve(each.path) === resolve(path))) return this.attempt(input, known);
+    const specifier = specifierOf(dirname(resolve(this.outputOf(input.path))), outputPath(path));
+    let text = existsSync(path) ? readText(path) : '';
+    const names: string[] = [];
+    for (let round = 0; ; round++) {
+      const module = parseModule({ name: path, text }, this.diagnostics, this.reading);
+      const stub: Parsed = { path, module, specifier };
+      const result = this.attempt(input, [...known, stub]);
+      if (!result.isIncomplete || round === MAX_STUB_ROUNDS || this.diagnostics.any) {
+        const model = checkModule(module, this.diagnostics);
+        this.others.push(stub);
+        this.stubs.push({ path, text, model, input: input.path, names });
+        return result;
+      }
+      // One name may be missing in several files.
+      const missing = new Map((result.missing ?? []).map((each) => [each.name, each]));
+      names.push(...[...missing.keys()].toSorted());
+      text = stubText(text, [...missing.values()], this.values);
+    }
+  }
+
+  /** The `.x` that lie where the `%#include` lines of `files` name a header, and those that their own lines name. */
+  private headersOf(files: readonly Parsed[]): Parsed[] {
+    const known = new Set(files.map(({ path }) => resolve(path)));
+    const found: Parsed[] = [];
+    const open = [...files];
+    for (let file = open.shift(); file !== undefined; file = open.shift())
+      for (const header of file.module.passedIncludes) {
+        const path = this.interfaceOf(header);
+        if (path === undefined || known.has(resolve(path)) || found.length === MAX_HEADERS_READ) continue;
+        known.add(resolve(path));
+        const parsed = this.header(path);
+        if (parsed === null) continue;
+        found.push(parsed);
+        open.push(parsed);
+      }
+    return found;
+  }
+
+  private interfaceOf({ name, span }: PassedInclude): string | undefined {
+    if (!name.endsWith('.h')) return undefined;
+    const file = name.replace(/\.h$/, '.x');
+    const own = dirname(span.source.name);
+    const candidates = [join(own, file), join(own, basename(file))];
+    for (const dir of this.options.includeDirs ?? []) candidates.push(join(dir, file));
+    return candidates.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile());
+  }
+
+  /** A file that was not asked for: where anything but a name is wrong with it, it is left alone. */
+  private header(path: string): Parsed | null {
+    const before = this.headers.get(resolve(path));
+    if (before !== undefined) return before;
+    const diagnostics = new Diagnostics();
+    let parsed: Parsed | null = null;
+    try {
+      const module = parseModule({ name: path, text: readText(path) }, diagnostics, this.reading);
+      if (!diagnostics.any) checkModule(module, diagnostics);
+      if (diagnostics.missing !== undefined) parsed = { path, module };
+    } catch (error) {
+      // Not ours to read: the names it may have are told as missing.
+      if (!(error instanceof Error && 'code' in error)) throw error;
+    }
+    this.headers.set(resolve(path), parsed);
+    return parsed;
+  }
+}
+
+interface Attempt {
+  readonly model: Interface;
+  readonly diagnostics: Diagnostics;
+  readonly missing: readonly Missing[] | undefined;
+  /** Whether names are missing, and nothing else is wrong. */
+  readonly isIncomplete: boolean;
+}
+
+/** Files of this language; `.rpcl` is what some projects call them. */
+function isInterface(path: string): boolean {
+  return /\.(?:x|rpcl)$/.test(path);
 }
 
 /** How a module in directory `from` names the module in file `to`. */

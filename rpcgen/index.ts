@@ -19,11 +19,20 @@ export {
   formatDiagnostic,
   IdlError,
   type IdlErrorCode,
+  type Missing,
   type Position,
   type Source,
   type Span,
 } from './errors.js';
-export { compileFiles, type FileOptions, outputPath } from './files.js';
+export {
+  compileFiles,
+  compileProject,
+  type FileOptions,
+  outputPath,
+  type Project,
+  type ProjectOptions,
+  type Stub,
+} from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
 export type { Annotations, Interface } from './model.js';
 export { declaration, print } from './print.js';

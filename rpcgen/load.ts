@@ -12,12 +12,12 @@ export interface LoadOptions extends Pick<FileOptions, 'defines' | 'includeDirs'
 
 /**
  * Live codecs and callable procedures of a `.x`, given as its path (one line that ends in
- * `.x`) or as its text. Byte for byte what the generated module produces. Types of other
+ * `.x` or `.rpcl`) or as its text. Byte for byte what the generated module produces. Types of other
  * files come along where `imports` names the `.x` that has them. Throws {@link IdlError}, or
  * the file system's own error.
  */
 export function loadInterface(textOrPath: string, options: LoadOptions = {}): LiveInterface {
-  if (/^[^\n;{}]*\.x$/.test(textOrPath)) {
+  if (/^[^\n;{}]*\.(?:x|rpcl)$/.test(textOrPath)) {
     const [model] = compileFiles([textOrPath], options);
     if (model === undefined) throw new TypeError('one file compiles to one interface');
     return live(model);

@@ -26,7 +26,11 @@ export function parseModule(
   diagnostics: Diagnostics,
   options: PreprocessOptions = {},
 ): Module {
-  const { tokens, constants, heads, strays } = preprocess(source, diagnostics, options);
+  const { tokens, constants, heads, strays, passedDefines, passedIncludes } = preprocess(
+    source,
+    diagnostics,
+    options,
+  );
   const parser = new Parser(tokens, diagnostics);
   const defined = constants.map(({ name, token, negative }): Definition => {
     const value = constantOf(token);
@@ -51,7 +55,8 @@ export function parseModule(
     const left = parser.unread().filter((comment) => !isHead.has(comment));
     readAnnotations([...strays, ...left], undefined, diagnostics);
   }
-  return { name: source.name, definitions, broken: parser.broken, heads: said };
+  const { broken } = parser;
+  return { name: source.name, definitions, broken, heads: said, passedDefines, passedIncludes };
 }
 
 class Parser extends DeclarationParser {

@@ -6,6 +6,7 @@
  */
 
 import { mayAnnotate } from './annotations.js';
+import type { PassedDefine, PassedInclude } from './ast.js';
 import { above } from './comments.js';
 import type { Diagnostics, Source, Span } from './errors.js';
 import { evaluate } from './expression.js';
@@ -44,6 +45,8 @@ export interface Preprocessed {
   readonly heads: readonly { readonly source: Source; readonly comments: readonly Comment[] }[];
   /** Comments with annotations that stand before a directive, and so belong to nothing. */
   readonly strays: readonly Comment[];
+  readonly passedDefines: readonly PassedDefine[];
+  readonly passedIncludes: readonly PassedInclude[];
 }
 
 interface Macro {
@@ -92,6 +95,8 @@ class Preprocessor {
   private overflowed = false;
   private readonly heads: { source: Source; comments: readonly Comment[] }[] = [];
   private readonly strays: Comment[] = [];
+  private readonly passedDefines: PassedDefine[] = [];
+  private readonly passedIncludes: PassedInclude[] = [];
 
   constructor(diagnostics: Diagnostics, options: PreprocessOptions) {
     this.diagnostics = diagnostics;
@@ -104,7 +109,8 @@ class Preprocessor {
 
   run(source: Source): Preprocessed {
     this.file({ source, directive: undefined }, []);
-    return { tokens: this.out, constants: this.constants(), heads: this.heads, strays: this.strays };
+    const { out: tokens, heads, strays, passedDefines, passedIncludes } = this;
+    return { tokens, constants: this.constants(), heads, strays, passedDefines, passedIncludes };
   }
 
   private constants(): MacroConstant[] {
@@ -126,9 +132,11 @@ class Preprocessor {
     for (const token of tokens) {
       if (this.overflowed) return;
       const group = groups.at(-1);
-      if (token.kind === 'directive' && token !== head) this.stray(token, group);
+      if ((token.kind === 'directive' || token.kind === 'passed') && token !== head) this.stray(token, group);
       if (token.kind === 'directive') this.directive(token, groups, chain);
-      else if (token.kind === 'end') {
+      else if (token.kind === 'passed') {
+        if (group === undefined || group.active) this.passed(token);
+      } else if (token.kind === 'end') {
         if (outer.length === 0) this.out.push(token);
         else if (token !== head) this.stray(token, group);
       } else if (group === undefined || group.active) this.text(token);
@@ -140,7 +148,7 @@ class Preprocessor {
   private head(tokens: readonly Token[]): Token | undefined {
     const [first] = tokens;
     if (first === undefined || !first.comments.some(({ text }) => mayAnnotate(text))) return undefined;
-    const isDirective = first.kind === 'directive' || first.kind === 'end';
+    const isDirective = first.kind === 'directive' || first.kind === 'passed' || first.kind === 'end';
     const touching = new Set(isDirective ? [] : above(first, undefined));
     const comments = first.comments.filter((comment) => !touching.has(comment));
     this.heads.push({ source: first.span.source, comments });
@@ -150,6 +158,18 @@ class Preprocessor {
   private stray(token: Token, group: Group | undefined): void {
     if (group !== undefined && !group.active) return;
     this.strays.push(...token.comments.filter(({ text }) => mayAnnotate(text)));
+  }
+
+  /** A line for C, of which the names are remembered; C's own conditions around it are not. */
+  private passed({ text, span }: Token): void {
+    const line = stripComments(text.replaceAll(/\\\r?\n%?/g, ' '))
+      .slice(1)
+      .trim();
+    const [, name, body = ''] = /^#\s*define\s+([A-Za-z_]\w*)(?:\s+(.*))?$/s.exec(line) ?? [];
+    if (name !== undefined) this.passedDefines.push({ name, body: body.trim(), span });
+    const [, quoted, angled] = /^#\s*include\s*(?:"([^"\n]+)"|<([^>\n]+)>)/.exec(line) ?? [];
+    const header = quoted ?? angled;
+    if (header !== undefined) this.passedIncludes.push({ name: header, system: quoted === undefined, span });
   }
 
   private text(token: Token): void {

@@ -1,7 +1,8 @@
 /**
  * Text of a `.x` into tokens. It knows the spelling of things (RFC 4506 section 6.2, plus
  * what real files use: `%` lines, `//` comments, octal and character constants) and nothing
- * of their order. Directives come out as one token each; preprocess.ts obeys them.
+ * of their order. Directives come out as one token each, and so do `%` lines that define or include something
+ * for C; preprocess.ts obeys or remembers them.
  */
 
 import type { Source, Span } from './errors.js';
@@ -16,8 +17,17 @@ export interface Comment {
   readonly span: Span;
 }
 
-/** `bad` tokens carry their message in `text`: in a group that `#if` skips they hurt nobody. */
-export type TokenKind = 'name' | 'number' | 'char' | 'string' | 'punct' | 'directive' | 'bad' | 'end';
+/** `passed` is a `%` line that defines or includes something for C. `bad` tokens carry their message in `text`: in a group that `#if` skips they hurt nobody. */
+export type TokenKind =
+  | 'name'
+  | 'number'
+  | 'char'
+  | 'string'
+  | 'punct'
+  | 'directive'
+  | 'passed'
+  | 'bad'
+  | 'end';
 
 export interface Token {
   readonly kind: TokenKind;
@@ -40,6 +50,8 @@ const CHARACTER = /'(?:\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|[^\n])|[^'\\\n])'/y;
 /** What was meant as one, and is too long or empty. */
 const NO_CHARACTER = /'(?:\\[^\n]|[^'\\\n])*'/y;
 const STRING = /"(?:\\[^\n]|[^"\\\n])*"/y;
+/** What a `%` line may say that is of use here. */
+const PASSED = /^%[ \t]*#[ \t]*(?:define|include)\b/;
 /** Of use in `#if` only. */
 const OPERATOR = /\|\||&&|<<|>>|[<>=!]=|[+~!&|^?/%.]/y;
 const PUNCTUATION = new Set(';,:=*<>[](){}-');
@@ -78,7 +90,7 @@ class Scanner {
       } else if (char === '/' && text[this.at + 1] === '/') {
         this.lineComment();
       } else if (this.lineStarts && char === '%') {
-        this.skipLogicalLine();
+        this.passedLine();
       } else if (this.lineStarts && char === '#') {
         this.directive();
       } else {
@@ -199,8 +211,10 @@ class Scanner {
    * A `%` line is meant for C. So are the lines that a backslash at its end carries on, which
    * in real files (nis.x) lack their own `%`.
    */
-  private skipLogicalLine(): void {
+  private passedLine(): void {
     const { end, lines } = this.logicalLine();
+    const text = this.text.slice(this.at, end);
+    if (PASSED.test(text)) this.push('passed', text, end);
     this.at = end;
     this.line += lines;
   }

@@ -8,12 +8,14 @@ import type {
   EnumBody,
   Member,
   Module,
+  PassedDefine,
+  PassedInclude,
   StructBody,
   TypeNode,
   UnionBody,
   Value,
 } from './ast.js';
-import type { Diagnostics, Span } from './errors.js';
+import type { Diagnostics, Missing, Span } from './errors.js';
 import type { Annotations, Origin } from './model.js';
 
 /** A module and where its definitions go. */
@@ -71,8 +73,12 @@ export interface Scope {
   readonly broken: ReadonlySet<string>;
   /** What the heads of its texts say. */
   readonly heads: Module['heads'];
+  /** Its `%#define` lines: of use for names that nobody defines in the language itself. */
+  readonly passed: ReadonlyMap<string, readonly PassedDefine[]>;
+  /** Its `%#include` lines. */
+  readonly headers: readonly PassedInclude[];
   /** Names of which it was said that nobody defines them. */
-  readonly missing: Set<string>;
+  readonly missing: Map<string, Missing>;
 }
 
 /** The scope of a module. The names that anonymous bodies go by are added to `hoisted`. */
@@ -93,9 +99,16 @@ class Builder {
 
   run(): Scope {
     const { module, origin } = this.unit;
+    const passed = new Map<string, PassedDefine[]>();
+    for (const define of module.passedDefines) {
+      const all = passed.get(define.name);
+      if (all === undefined) passed.set(define.name, [define]);
+      else all.push(define);
+    }
     const scope: Scope = {
       ...{ file: module.name, origin, types: new Map(), constants: new Map(), numbers: new Map() },
-      ...{ broken: module.broken, heads: module.heads, missing: new Set() },
+      ...{ broken: module.broken, heads: module.heads, missing: new Map() },
+      ...{ passed, headers: module.passedIncludes },
     };
     for (const definition of module.definitions) this.addDefinition(definition, scope);
     return scope;

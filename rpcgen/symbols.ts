@@ -4,9 +4,10 @@
  * the file that includes it, as with cpp.)
  */
 
-import type { TypeNode, Value } from './ast.js';
+import type { Declaration, TypeNode, Value } from './ast.js';
 import type { Diagnostics, Span } from './errors.js';
 import type { Constant, EnumType, NumberRef } from './model.js';
+import { Passed } from './passed.js';
 import {
   type ConstantEntry,
   type EnumEntry,
@@ -32,6 +33,7 @@ export class Symbols {
   private readonly constants = new Map<ConstantEntry, Constant>();
   private readonly enumValues = new Map<TypeEntry, readonly bigint[]>();
   private readonly diagnostics: Diagnostics;
+  private readonly passed: Passed;
   private depth = 0;
   /** Set by the one that makes types: an enum's checked form. */
   enumOf: (entry: TypeEntry) => EnumType | undefined = () => undefined;
@@ -39,6 +41,7 @@ export class Symbols {
   /** The first unit is the module that is compiled. */
   constructor(units: readonly Unit[], diagnostics: Diagnostics) {
     this.diagnostics = diagnostics;
+    this.passed = new Passed(diagnostics, (name, scope) => this.known(name, scope));
     for (const unit of units) this.addUnit(unit);
   }
 
@@ -66,6 +69,30 @@ export class Symbols {
     if (first !== undefined && rival !== undefined && use !== undefined)
       this.ambiguous(`type ${name}`, use, [first.scope.file, rival.scope.file], rival.span);
     return first;
+  }
+
+  /** The type that `name` is by a `%#define` line of its file, or of one it may take names from. */
+  passedType(name: string, scope: Scope, use: Span): { type: TypeNode; scope: Scope } | undefined {
+    return this.passed.type(name, [scope, ...this.others(scope)], use);
+  }
+
+  /** Notes that nobody defines a type. */
+  reportMissing(name: string, span: Span, scope: Scope): void {
+    this.passed.reportMissing('type', name, span, scope);
+  }
+
+  /** Notes of a type that nobody defines, and that `declaration` leads to, that a union is switched by it. */
+  noteDiscriminant(declaration: Declaration, scope: Scope): void {
+    let at = { declaration, scope };
+    for (const seen = new Set<Declaration>(); !seen.has(at.declaration); ) {
+      seen.add(at.declaration);
+      const { type } = at.declaration;
+      if (type.kind !== 'ref') return;
+      const entry = this.type(type.name, at.scope);
+      if (entry?.node.kind === 'typedef') at = { declaration: entry.node.declaration, scope: entry.scope };
+      const missing = entry === undefined ? at.scope.missing.get(type.name) : undefined;
+      if (missing !== undefined) missing.isDiscriminant = true;
+    }
   }
 
   /** Whether two files' types say the same: the same text, of which every name is the same again. */
@@ -192,6 +219,8 @@ export class Symbols {
       if (entries.length > 1) this.checkAgreement(entries, value);
       return this.entryValue(entry, value);
     }
+    const passed = this.passed.constant(value.name, [scope, ...this.others(scope)], value.span);
+    if (passed !== undefined) return { value: passed };
     const builtin = BUILTIN_CONSTANTS.get(value.name);
     if (builtin !== undefined) return { value: builtin };
     for (const each of [scope, ...this.others(scope)]) {
@@ -199,13 +228,17 @@ export class Symbols {
       if (number !== undefined && number !== value)
         return this.deeper(value, () => this.evaluate(number, each));
     }
-    this.reportMissing(
-      value.name,
-      value.span,
-      scope,
-      `constant ${value.name} is defined nowhere: say --define ${value.name}=VALUE, or --import the .x that has it`,
-    );
+    this.passed.reportMissing('constant', value.name, value.span, scope);
     return undefined;
+  }
+
+  /** The number of a constant or an enumerator, where the language defines one of that name. */
+  private known(name: string, scope: Scope): bigint | undefined {
+    const [entry] = this.entry(name, scope) ?? [];
+    if (entry === undefined) return undefined;
+    if (entry.kind === 'member') return this.valuesOf(entry.enumeration)[entry.index];
+    const value = this.constant(entry)?.value;
+    return typeof value === 'bigint' ? value : undefined;
   }
 
   /** Several constants of one name are one where they have one value; else the name says too little. */
@@ -294,13 +327,6 @@ export class Symbols {
     const result = part();
     this.depth -= 1;
     return result;
-  }
-
-  /** Notes that nobody defines a name, once for each name and file. */
-  reportMissing(name: string, span: Span, scope: Scope, message: string): void {
-    if (scope.missing.has(name) || scope.broken.has(name)) return;
-    scope.missing.add(name);
-    this.diagnostics.add('IDL_NAME', span, message);
   }
 }
 

@@ -95,6 +95,34 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(read('a.gen.ts')).toContain("from './b.gen.js';");
   });
 
+  it('--stub-missing guesses what no file defines, says so, and keeps what the stub says', () => {
+    write('far.x', 'struct f { far x; opaque y[SIZE]; };');
+    expect(run('far.x').status).toBe(1);
+    expect(run('--stub-missing', 'far.x')).toEqual({
+      status: 0,
+      stdout: '',
+      stderr: 'rpcgen-ts: far.x: warning: defined in no file and guessed in far.missing.x: SIZE far\n',
+    });
+    expect(read('far.missing.x')).toContain('typedef opaque far<>;');
+    expect(read('far.missing.gen.ts')).toContain('export const farCodec');
+    expect(read('far.gen.ts')).toContain("from './far.missing.gen.js';");
+    write('far.missing.x', 'typedef int far; const SIZE = 4;');
+    expect(run('--stub-missing', '--check', 'far.x').status).toBe(1);
+    expect(run('--stub-missing', 'far.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(read('far.missing.x')).toBe('typedef int far; const SIZE = 4;');
+    expect(run('--stub-missing', '--check', 'far.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(run('far.x', 'far.missing.x').status).toBe(0);
+  });
+
+  it('shows warnings, and compiles', () => {
+    const program = (name: string): string =>
+      `program ${name} { version ${name}V { void ${name}N(void) = 0; } = 1; } = 9;`;
+    write('two.x', `${program('A')}\n${program('B')}\n`);
+    const { status, stderr } = run('two.x');
+    expect(status).toBe(0);
+    expect(stderr).toContain('two.x:2:56: warning: program number 9 is there twice');
+  });
+
   it('writes nothing where one of several files is wrong', () => {
     write('bad.x', 'struct a { foo x; };');
     const { status, stderr } = run('msg.x', 'bad.x');
@@ -134,6 +162,7 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     [['--samples', '--types', 'msg.x'], '--samples and --types exclude each other'],
     [['--samples', '--client', 'msg.x'], '--samples and --client exclude each other'],
     [['--samples', '--server', 'msg.x'], '--samples and --server exclude each other'],
+    [['--stub-missing', '--stdout', 'msg.x'], '--stdout and --stub-missing exclude each other'],
     [['--stdout', '--check', 'msg.x'], '--stdout and --check exclude each other'],
     [['--import', '', 'msg.x'], '--import needs a .x file or a module'],
     [['-I', '', 'msg.x'], '-I needs a directory'],

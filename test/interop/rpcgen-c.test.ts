@@ -6,7 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { compile, IdlError, type LiveInterface, live } from '../../rpcgen/index.js';
@@ -113,14 +113,15 @@ function build(path: string): Peer | string {
     if (error instanceof IdlError) return 'takes names from elsewhere';
     throw error;
   }
-  const dir = join(out, `${basename(dirname(path))}-${basename(path, '.x')}`);
+  // Two folders of a corpus may have the same name.
+  const dir = join(out, resolve(path));
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, 'x.x'), text);
   for (const [part, file] of [
     ['-h', 'x.h'],
     ['-c', 'x_xdr.c'],
   ] as const)
-    if (spawnSync('rpcgen', ['-N', part, '-o', file, 'x.x'], { cwd: dir }).status !== 0)
+    if (spawnSync('rpcgen', ['-N', part, '-o', file, 'x.x'], { cwd: dir, timeout: 20_000 }).status !== 0)
       return 'rpcgen refuses it';
   const header = readFileSync(join(dir, 'x.h'), 'utf8');
   const declared = new Set([...header.matchAll(/bool_t xdr_(\w+) \(/g)].map((match) => match[1] as string));
@@ -137,7 +138,7 @@ function build(path: string): Peer | string {
   if (all.length === 0) return 'has no types of its own';
   writeFileSync(join(dir, 'main.c'), harness(all.map(([name]) => name)));
   const args = ['-w', '-O1', ...flags('--cflags'), 'main.c', 'x_xdr.c', '-o', 'peer', ...flags('--libs')];
-  if (spawnSync('gcc', args, { cwd: dir }).status !== 0) return 'does not compile as C';
+  if (spawnSync('gcc', args, { cwd: dir, timeout: 60_000 }).status !== 0) return 'does not compile as C';
   const name = `${basename(dirname(path))}/${basename(path)}`;
   return {
     name,

@@ -1,21 +1,23 @@
 /** Where the real `.x` files are: a corpus named by CORPUS_DIR, and those that Debian installs. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { compileFiles, IdlError, type Interface } from '../../rpcgen/index.js';
+import { compileProject, type IdlError, type Interface, type Stub } from '../../rpcgen/index.js';
 
 /** The corpus, or undefined where there is none. */
 export const corpusDir = process.env['CORPUS_DIR'];
 
 const SYSTEM = ['/usr/include/rpcsvc', '/usr/include/tirpc'];
 
-/** All `.x` files below a directory. */
+/** All files of the language below a directory, `.x` and `.rpcl`: regular files that can be read. */
 export function filesBelow(dir: string): string[] {
   if (!existsSync(dir)) return [];
   return readdirSync(dir, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.x'))
+    .filter((name) => /\.(?:x|rpcl)$/.test(name))
     .toSorted()
-    .map((name) => join(dir, name));
+    .map((name) => join(dir, name))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true);
 }
 
 /** Those that rpcsvc-proto, libtirpc-dev and libnsl-dev install. */
@@ -27,55 +29,37 @@ export function systemFiles(): string[] {
 export interface Compiled {
   readonly path: string;
   readonly model: Interface;
-  /** Names that no file beside it defines: they stand in the stub. */
-  readonly missing: readonly string[];
+  /** Its stub, where it has names that no file defines. */
+  readonly stubs: readonly Stub[];
 }
-
-/** Writes a `.x` with a definition for each name that nobody defines; gives its path. */
-export type StubWriter = (path: string, text: string) => string;
 
 /**
- * Compiles a file as its project would: names it does not define come from the files beside
- * it, and what not even they have (it was in a C header) from a stub.
+ * Compiles a file as its project would: names that it does not define come from the `.x` beside the headers that its
+ * lines for C name, and what stands in no file is guessed. Throws {@link IdlError} where that is not all that is wrong.
  */
-export function compileReal(
-  path: string,
-  outputOf: (path: string) => string,
-  writeStub: StubWriter,
-): Compiled {
+export function compileReal(path: string, outputOf: (path: string) => string): Compiled {
   const includeDirs = SYSTEM.filter((dir) => existsSync(dir));
-  const attempt = (imports: readonly string[]): Interface | IdlError => {
-    try {
-      return compileFiles([path], { includeDirs, imports, outputOf })[0] as Interface;
-    } catch (error) {
-      if (error instanceof IdlError && missingNames(error) !== undefined) return error;
-      throw error;
-    }
-  };
-  const alone = attempt([]);
-  if (!(alone instanceof IdlError)) return { path, model: alone, missing: [] };
-  const siblings = filesBelow(dirname(path)).filter((other) => other !== path && !conflicts(other, path));
-  const together = attempt(siblings);
-  if (!(together instanceof IdlError)) return { path, model: together, missing: [] };
-  const names = missingNames(together) ?? [];
-  const stub = names.map((name, i) =>
-    name.kind === 'type' ? `typedef opaque ${name.name}<>;` : `const ${name.name} = ${i + 1};`,
-  );
-  const model = attempt([...siblings, writeStub(path, stub.join('\n'))]);
-  if (model instanceof IdlError) throw model;
-  return { path, model, missing: names.map(({ name }) => name) };
+  const { models, stubs } = compileProject([path], { includeDirs, outputOf, stubMissing: true });
+  return { path, model: models[0] as Interface, stubs };
 }
 
-/** The names an error is all about, or undefined where it is about something else too. */
-function missingNames(error: IdlError): { kind: string; name: string }[] | undefined {
-  const names = error.diagnostics.map(({ message }) => {
-    const [, kind, name] = /^(type|constant) (\w+) is defined nowhere/.exec(message) ?? [];
-    return kind === undefined || name === undefined ? undefined : { kind, name };
+/** What is refused here although C's rpcgen takes it: docs/rpcgen.md tells of each. */
+const STRICTER =
+  /is defined twice|is there twice|holds itself and never ends|is made of itself|is no member of enum|has no (?:members|arms)|a length is from|does not fit an enum|beyond the discriminant|is switched by|void is a type only|is declared as|@rpc:/;
+
+/** Whether an error is one that C's rpcgen would not find: then a file that it takes may be refused. */
+export function isStricter(error: IdlError): boolean {
+  // Where a macro with arguments stood, more than one thing is missing.
+  if (error.diagnostics.some(({ message }) => message.includes('takes arguments'))) return true;
+  return error.diagnostics.every(({ message }) => STRICTER.test(message));
+}
+
+/** Whether Debian's rpcgen takes a file; undefined where there is none. */
+export function takenByC(path: string): boolean | undefined {
+  const { status, error } = spawnSync('rpcgen', ['-N', '-h', path], {
+    cwd: dirname(path),
+    stdio: 'ignore',
+    timeout: 10_000,
   });
-  return names.every((name) => name !== undefined) ? names : undefined;
-}
-
-/** A file that does not even parse on its own is no help to others. */
-function conflicts(other: string, path: string): boolean {
-  return readFileSync(other, 'utf8') === readFileSync(path, 'utf8');
+  return error !== undefined && 'code' in error && error.code === 'ENOENT' ? undefined : status === 0;
 }

@@ -46,7 +46,12 @@ import { BUILTIN_DEFINITIONS, builtinType } from './words.js';
 /** Where names come from that a `.x` uses and does not define. */
 export interface CheckOptions {
   /** Other `.x`, and the module that has what was generated from each. */
-  readonly imports?: readonly { readonly module: Module; readonly specifier: string }[];
+  readonly imports?: readonly {
+    readonly module: Module;
+    readonly specifier: string;
+    /** Whether it may use names of the module that is checked. Default false. */
+    readonly seesInputs?: boolean | undefined;
+  }[];
   /** Modules that have the types named, or any type still undefined where none are named. */
   readonly externals?: readonly { readonly specifier: string; readonly names?: readonly string[] }[];
 }
@@ -77,9 +82,14 @@ class Checker {
     this.diagnostics = diagnostics;
     this.options = options;
     const imports = (options.imports ?? []).map(
-      (each): Unit => ({ module: each.module, origin: { kind: 'module', specifier: each.specifier } }),
+      ({ module: from, specifier, seesInputs = false }): Unit => ({
+        ...{ module: from, origin: { kind: 'module', specifier }, seesInputs },
+      }),
     );
-    this.symbols = new Symbols([{ module, origin: { kind: 'own' } }, ...imports], diagnostics);
+    this.symbols = new Symbols(
+      [{ module, origin: { kind: 'own' }, seesInputs: true }, ...imports],
+      diagnostics,
+    );
     this.links = new Links(this.symbols);
     this.symbols.enumOf = (entry) => {
       const type = this.made(entry);
@@ -138,7 +148,7 @@ class Checker {
     const text = BUILTIN_DEFINITIONS.get(name);
     if (text === undefined) return undefined;
     const module = parseModule({ name: 'built in', text }, new Diagnostics());
-    return this.symbols.addUnit({ module, origin: { kind: 'builtin' } }).types.get(name);
+    return this.symbols.addUnit({ module, origin: { kind: 'builtin' }, seesInputs: false }).types.get(name);
   }
 
   private external(name: string): NamedType | undefined {

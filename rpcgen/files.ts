@@ -120,6 +120,8 @@ interface Parsed {
   readonly path: string;
   readonly module: Module;
   readonly specifier?: string | undefined;
+  /** Whether it may use names of the inputs: it is one itself, or includes the header of one. */
+  readonly seesInputs?: boolean;
 }
 
 /** A stub makes unions of which the cases are looked at then: so often more names may turn out to be missing. */
@@ -146,7 +148,7 @@ class Compilation {
   }
 
   run(paths: readonly string[]): Project {
-    const inputs = paths.map((path) => ({ path, module: this.read(path) }));
+    const inputs = paths.map((path) => ({ path, module: this.read(path), seesInputs: true }));
     for (const each of this.options.imports ?? []) {
       const [, left = '', right = ''] = /^([^=]*)=?(.*)$/.exec(each) ?? [];
       if (isInterface(left))
@@ -183,8 +185,9 @@ class Compilation {
   /** One check of `input`, of which nothing counts yet. */
   private attempt(input: Parsed, known: readonly Parsed[]): Attempt {
     const from = dirname(resolve(this.outputOf(input.path)));
-    const imports = known.map(({ path, module, specifier }) => ({
+    const imports = known.map(({ path, module, specifier, seesInputs }) => ({
       module,
+      seesInputs,
       specifier: specifier ?? specifierOf(from, this.outputOf(path)),
     }));
     const diagnostics = new Diagnostics();
@@ -225,20 +228,23 @@ class Compilation {
 
   /** The `.x` that lie where the `%#include` lines of `files` name a header, and those that their own lines name. */
   private headersOf(files: readonly Parsed[]): Parsed[] {
-    const known = new Set(files.map(({ path }) => resolve(path)));
-    const found: Parsed[] = [];
+    const known = new Map(files.map((file) => [resolve(file.path), file]));
+    const found = new Map<string, Parsed>();
     const open = [...files];
     for (let file = open.shift(); file !== undefined; file = open.shift())
       for (const header of file.module.passedIncludes) {
         const path = this.interfaceOf(header);
-        if (path === undefined || known.has(resolve(path)) || found.length === MAX_HEADERS_READ) continue;
-        known.add(resolve(path));
+        const before = path === undefined ? undefined : known.get(resolve(path));
+        const from = resolve(file.path);
+        if (before?.seesInputs === true && found.has(from)) found.set(from, { ...file, seesInputs: true });
+        if (path === undefined || before !== undefined || found.size === MAX_HEADERS_READ) continue;
         const parsed = this.header(path);
         if (parsed === null) continue;
-        found.push(parsed);
+        known.set(resolve(path), parsed);
+        found.set(resolve(path), parsed);
         open.push(parsed);
       }
-    return found;
+    return [...found.values()];
   }
 
   private interfaceOf({ name, span }: PassedInclude): string | undefined {

@@ -22,6 +22,8 @@ import type { Annotations, Origin } from './model.js';
 export interface Unit {
   readonly module: Module;
   readonly origin: Origin;
+  /** Whether it may use the names of the module that is compiled, and of others that may. */
+  readonly seesInputs: boolean;
 }
 
 export type TypeBody = StructBody | UnionBody | EnumBody;
@@ -71,6 +73,7 @@ export interface Scope {
   readonly numbers: Map<string, Value>;
   /** Names inside what did not parse: that they are undefined is no second error. */
   readonly broken: ReadonlySet<string>;
+  readonly seesInputs: boolean;
   /** What the heads of its texts say. */
   readonly heads: Module['heads'];
   /** Its `%#define` lines: of use for names that nobody defines in the language itself. */
@@ -98,7 +101,7 @@ class Builder {
   }
 
   run(): Scope {
-    const { module, origin } = this.unit;
+    const { module, origin, seesInputs } = this.unit;
     const passed = new Map<string, PassedDefine[]>();
     for (const define of module.passedDefines) {
       const all = passed.get(define.name);
@@ -106,7 +109,14 @@ class Builder {
       else all.push(define);
     }
     const scope: Scope = {
-      ...{ file: module.name, origin, types: new Map(), constants: new Map(), numbers: new Map() },
+      ...{
+        file: module.name,
+        origin,
+        seesInputs,
+        types: new Map(),
+        constants: new Map(),
+        numbers: new Map(),
+      },
       ...{ broken: module.broken, heads: module.heads, missing: new Map() },
       ...{ passed, headers: module.passedIncludes },
     };

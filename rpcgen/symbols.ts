@@ -201,12 +201,16 @@ export class Symbols {
     return found.length === 0 ? undefined : found;
   }
 
-  /** Where a name is looked for that `scope` does not define: the file that is compiled comes last. */
+  /**
+   * Where a name is looked for that `scope` does not define, the file that is compiled last. A file that is imported does
+   * not know those that import it, as in C.
+   */
   private others(scope: Scope): readonly Scope[] {
     const known = this.orders.get(scope);
     if (known !== undefined) return known;
     const [first, ...rest] = this.scopes;
-    const order = [...rest, ...(first === undefined ? [] : [first])].filter((each) => each !== scope);
+    const all = [...rest, ...(first === undefined ? [] : [first])];
+    const order = all.filter((each) => each !== scope && (scope.seesInputs || !each.seesInputs));
     this.orders.set(scope, order);
     return order;
   }

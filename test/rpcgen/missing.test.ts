@@ -146,6 +146,16 @@ describe('names in no file', () => {
     ]);
   });
 
+  it('of the file itself are known beside a header of which it is one', () => {
+    write({
+      'main.x': '%#include "foo.h"\nconst N = 3; struct m { foo f; };',
+      'foo.x': 'struct foo { int x[N]; };',
+    });
+    expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('constant N is defined nowhere');
+    write({ 'foo.x': '%#include "main.h"\nstruct foo { int x[N]; };' });
+    expect(compileFiles([at('main.x')])).toHaveLength(1);
+  });
+
   it('that files name in a circle end', () => {
     write({
       'main.x': '%#include "foo.h"\n%#include "main.h"\nstruct m { foo f; };',

@@ -160,6 +160,21 @@ describe('names of several files', () => {
     ).toEqual(['N is defined in enum e of a.x and in b.x']);
   });
 
+  it('are not seen by a file that is imported, but by those that are compiled together', () => {
+    const files = {
+      'lib.x': 'typedef int l<N>; struct t { m x; };',
+      'main.x': 'const N = 3; typedef int m; struct s { l x; t y; };',
+    };
+    expect(refusal(files).map((message) => message.replace(/:.*/, ''))).toEqual([
+      'constant N is defined nowhere',
+      'type m is defined nowhere',
+    ]);
+    const own = mkdtempSync(join(tmpdir(), 'rpcgen-scopes-'));
+    writeFiles(own, files);
+    expect(compileFiles(Object.keys(files).map((name) => join(own, name)))).toHaveLength(2);
+    rmSync(own, { recursive: true });
+  });
+
   it('are one where two files say the same, all that it is made of included', () => {
     const text = 'const N = 4; typedef opaque id[N]; struct t { id x; };';
     const main = 'struct s { t x; };';

@@ -308,7 +308,7 @@ class Checker {
 
   private reference(name: string, span: Span, scope: Scope, depth = 0): Type {
     if (this.symbols.type(name, scope) === undefined) {
-      const passed = depth > MAX_PASSED_CHAIN ? undefined : this.symbols.passedType(name, scope, span);
+      const passed = depth >= MAX_PASSED_CHAIN ? undefined : this.symbols.passedType(name, scope, span);
       if (passed?.type.kind === 'ref') return this.reference(passed.type.name, span, passed.scope, depth + 1);
       if (passed !== undefined) return this.base(passed.type, passed.scope);
       const primitive = builtinType(name);

@@ -22,10 +22,17 @@ import { BUILTIN_CONSTANTS } from './words.js';
 /** `const A = B; const B = C; ...` is followed so far. */
 const MAX_CONSTANT_CHAIN = 500;
 
+/** A type of another file, and a second of that name that is not the same. */
+interface Foreign {
+  readonly first: TypeEntry | undefined;
+  readonly rival: TypeEntry | undefined;
+}
+
 /** The names of the module that is compiled and of the modules it may take names from. */
 export class Symbols {
   private readonly scopes: Scope[] = [];
   private readonly orders = new Map<Scope, readonly Scope[]>();
+  private readonly foreigners = new Map<Scope, Map<string, Foreign>>();
   private readonly hoisted = new Map<TypeBody, string>();
   /** Constants whose value is being found, and those that turned out to have none. */
   private readonly open = new Set<ConstantEntry>();
@@ -50,6 +57,7 @@ export class Symbols {
     const scope = scopeOf(unit, this.hoisted, this.diagnostics);
     this.scopes.push(scope);
     this.orders.clear();
+    this.foreigners.clear();
     return scope;
   }
 
@@ -62,13 +70,25 @@ export class Symbols {
   type(name: string, scope: Scope, use?: Span): TypeEntry | undefined {
     const own = scope.types.get(name);
     if (own !== undefined) return own;
-    const found = this.others(scope).flatMap((other) => other.types.get(name) ?? []);
-    const [first, ...more] = found;
-    const isRival = (each: TypeEntry): boolean => first !== undefined && !this.isSame(each, first);
-    const rival = use === undefined ? undefined : more.find(isRival);
+    const { first, rival } = this.foreign(name, scope);
     if (first !== undefined && rival !== undefined && use !== undefined)
       this.ambiguous(`type ${name}`, use, [first.scope.file, rival.scope.file], rival.span);
     return first;
+  }
+
+  /** What other files call so: the first of them, and another that is not the same. */
+  private foreign(name: string, scope: Scope): Foreign {
+    const names = this.foreigners.get(scope) ?? new Map<string, Foreign>();
+    this.foreigners.set(scope, names);
+    const known = names.get(name);
+    if (known !== undefined) return known;
+    const [first, ...more] = this.others(scope).flatMap((other) => other.types.get(name) ?? []);
+    // Types may lead to each other: until it is known, none has a rival.
+    names.set(name, { first, rival: undefined });
+    const rival = first === undefined ? undefined : more.find((each) => !this.isSame(each, first));
+    const found = { first, rival };
+    names.set(name, found);
+    return found;
   }
 
   /** The type that `name` is by a `%#define` line of its file, or of one it may take names from. */
@@ -98,11 +118,12 @@ export class Symbols {
   /** Whether two files' types say the same: the same text, of which every name is the same again. */
   private isSame(a: TypeEntry, b: TypeEntry): boolean {
     const open: [TypeEntry, TypeEntry][] = [[a, b]];
-    const seen = new Set<TypeEntry>();
+    const seen = new Map<TypeEntry, Set<TypeEntry>>();
     for (let pair = open.pop(); pair !== undefined; pair = open.pop()) {
       const [one, other] = pair;
-      if (one === other || seen.has(one)) continue;
-      seen.add(one);
+      const rivals = seen.get(one) ?? new Set();
+      if (one === other || rivals.has(other)) continue;
+      seen.set(one, rivals.add(other));
       const [left, right] = [partsOf(one.node), partsOf(other.node)];
       if (left.text !== right.text) return false;
       for (const [i, value] of left.values.entries()) {

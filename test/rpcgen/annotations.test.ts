@@ -1,6 +1,6 @@
 /** Annotations in comments: what they say, where they may stand, and what is an error. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -30,6 +30,17 @@ const modes = (model: Interface): unknown[] =>
   });
 
 describe('annotations', () => {
+  it('are as the manual shows them', () => {
+    const manual = readFileSync(new URL('../../docs/rpcgen.md', import.meta.url), 'utf8');
+    const example = manual.match(/```\n(\/\* @rpc:[^`]*)```/)?.[1] ?? '';
+    const { annotations, programs } = compile(example);
+    expect(annotations).toEqual({ strings: 'latin1' });
+    expect(programs[0]?.versions[0]?.procedures.map((each) => each.annotations)).toEqual([
+      { deadlineMs: 5_000, idempotent: true },
+      { deadlineMs: 600_000 },
+    ]);
+  });
+
   it('stand above, behind, or behind the { of a program, a version and a procedure', () => {
     const text = `
 /* Files. @rpc:deadline 2s */

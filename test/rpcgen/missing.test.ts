@@ -76,6 +76,20 @@ describe('%#define lines', () => {
     expect(bound(`${text.replace('2', '0x1')}typedef int t<MAX>;`)).toBe(1);
   });
 
+  it('are followed from name to name 64 times, and not once more', () => {
+    const chain = (count: number): string => {
+      const lines = Array.from(
+        { length: count },
+        (_, i) => `%#define T${i} ${i === 0 ? 'last' : `T${i - 1}`}`,
+      );
+      return `${lines.join('\n')}\ntypedef hyper last; struct s { T${count - 1} x; };`;
+    };
+    expect(messages(() => compile(chain(64)))).toEqual([]);
+    expect(messages(() => compile(chain(65)))).toEqual([
+      'type T0 is defined nowhere: define it, or --import the .x or module that has it',
+    ]);
+  });
+
   it('do not run away', () => {
     const lines = Array.from({ length: 60 }, (_, i) => `%#define M${i + 1} (M${i} + M${i})`).join('\n');
     const start = performance.now();
@@ -154,6 +168,20 @@ describe('names in no file', () => {
     expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('constant N is defined nowhere');
     write({ 'foo.x': '%#include "main.h"\nstruct foo { int x[N]; };' });
     expect(compileFiles([at('main.x')])).toHaveLength(1);
+  });
+
+  it('are looked for in 200 files, and not in one more', () => {
+    const chain = (count: number): Record<string, string> => ({
+      'main.x': '%#include "h1.h"\nstruct m { last l; };',
+      ...Object.fromEntries(
+        Array.from({ length: count }, (_, i) => [`h${i + 1}.x`, `%#include "h${i + 2}.h"\n`] as const),
+      ),
+      [`h${count}.x`]: 'struct last { int x; };',
+    });
+    write(chain(200));
+    expect(compileFiles([at('main.x')])).toHaveLength(1);
+    write(chain(201));
+    expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('type last is defined nowhere');
   });
 
   it('that files name in a circle end', () => {

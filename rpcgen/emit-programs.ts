@@ -7,7 +7,7 @@
 import { encodeLines, indent, structDecode } from './emit-codecs.js';
 import { cap, type Field, minBytesOf, type Procedure, type Program, type Version } from './model.js';
 import { camelCase, methodNames, upperFirst, versionName } from './names.js';
-import { docLines, LINE_WIDTH, literal, type Output } from './output.js';
+import { docLines, LINE_WIDTH, literal, type Output, PURE } from './output.js';
 
 /** Which halves of a program are wanted. */
 export interface Halves {
@@ -151,7 +151,7 @@ function argsOf(
     '',
     `/** The arguments of ${procedure.name}, one after the other. */`,
     `export type ${type} = [${elements.join(', ')}];`,
-    `export const ${codec}: ${out.xdr('Codec', true)}<${type}> = ${out.xdr('codec')}(`,
+    `export const ${codec}: ${out.xdr('Codec', true)}<${type}> = ${PURE}${out.xdr('codec')}(`,
     `  ${minBytes},`,
     `  (w, [${names.join(', ')}]) => {`,
     ...indent(indent(encode)),

@@ -16,6 +16,9 @@ import {
 } from './model.js';
 import { IMPORTABLE, isReserved, Names, type TypeNames, typeNames } from './names.js';
 
+/** Before a call or a `new` at the top of a module: a bundler may drop it where nobody uses what it gives. */
+export const PURE = '/* @__PURE__ */ ';
+
 /** Lines longer than this are broken where that is easy. */
 export const LINE_WIDTH = 110;
 
@@ -41,6 +44,9 @@ export const CALLS: Partial<
   fixedOpaque: { call: 'fixedOpaque', codec: 'fixedOpaque', type: 'Uint8Array' },
   quadruple: { call: 'fixedOpaque', codec: 'quadruple', type: 'Uint8Array' },
 };
+
+/** Comments and strings of the output, in which a name is no use of it. */
+const NO_CODE = /\/\*.*?\*\/|'(?:\\.|[^'\\])*'/gs;
 
 export class Output {
   readonly names = new Names();
@@ -186,18 +192,18 @@ export class Output {
       case 'list':
         return type.minLength === 0 ? this.of(type.node).listCodec : this.of(type.node).codec;
       case 'optional':
-        return `${this.xdr('optional')}(${this.codecOf(type.element)})`;
+        return `${PURE}${this.xdr('optional')}(${this.codecOf(type.element)})`;
       case 'array': {
         const max = type.max === null ? '' : `, ${this.bound(type.max)}`;
-        return `${this.xdr('array')}(${this.codecOf(type.element)}${max})`;
+        return `${PURE}${this.xdr('array')}(${this.codecOf(type.element)}${max})`;
       }
       case 'fixedArray':
-        return `${this.xdr('fixedArray')}(${this.codecOf(type.element)}, ${this.bound(type.size)})`;
+        return `${PURE}${this.xdr('fixedArray')}(${this.codecOf(type.element)}, ${this.bound(type.size)})`;
       case 'string':
       case 'opaque':
-        return `${this.xdr(type.kind)}(${type.max === null ? '' : this.bound(type.max)})`;
+        return `${PURE}${this.xdr(type.kind)}(${type.max === null ? '' : this.bound(type.max)})`;
       case 'fixedOpaque':
-        return `${this.xdr('fixedOpaque')}(${this.bound(type.size)})`;
+        return `${PURE}${this.xdr('fixedOpaque')}(${this.bound(type.size)})`;
       default:
         return this.xdr((CALLS[type.kind] as { codec: string }).codec);
     }
@@ -221,13 +227,19 @@ export class Output {
     }
   }
 
-  /** The import declarations that all that was written needs. */
+  /**
+   * The import declarations of all names that stand in what was written. A name may have been asked for and then
+   * not written, as where a constant's own number was there already.
+   */
   importLines(): string[] {
     const lines: string[] = [];
+    const code = this.lines.join('\n').replaceAll(NO_CODE, ' ');
+    const used = new Set(code.match(/[A-Za-z_$][\w$]*/g));
     for (const [specifier, names] of [...this.imports].toSorted(([a], [b]) => compare(a, b))) {
-      const sorted = [...names].toSorted(
-        ([a], [b]) => compare(a.toLowerCase(), b.toLowerCase()) || compare(a, b),
-      );
+      const sorted = [...names]
+        .filter(([, { local }]) => used.has(local))
+        .toSorted(([a], [b]) => compare(a.toLowerCase(), b.toLowerCase()) || compare(a, b));
+      if (sorted.length === 0) continue;
       const allTypes = sorted.every(([, { isType }]) => isType);
       const parts = sorted.map(([name, { local, isType }]) => {
         const renamed = local === name ? name : `${name} as ${local}`;

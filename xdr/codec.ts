@@ -20,7 +20,7 @@ export function codec<T>(
   return { minBytes, encode, decode };
 }
 
-let shared: XdrWriter | undefined = new XdrWriter();
+let shared: XdrWriter | undefined = /* @__PURE__ */ new XdrWriter();
 
 /**
  * The XDR of `value`, a multiple of 4 bytes (RFC 4506 section 3).

@@ -34,7 +34,7 @@ export {
 } from './compound.js';
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
 export { DEFAULT_MAX_ELEMENTS, MAX_READER_BYTES, XdrReader, type XdrReaderOptions } from './reader.js';
-export type { Arm, Codec, Field, Named, Shape } from './shape.js';
+export type { Arm, Codec, Field, Named, OtherNumber, Shape } from './shape.js';
 export { fromJson, type Json, print, template, toJson, type WalkOptions } from './walk.js';
 export {
   DEFAULT_MAX_DEPTH,

@@ -35,15 +35,15 @@ const MAX_LENGTH = 0xffff_ffff;
 const OFFSET_MASK = MAX_READER_BYTES;
 
 /** Eight bytes in the machine's own order, seen in several ways: to read a number so beats a DataView for it. */
-const words = new Int32Array(2);
-const floats = new Float32Array(words.buffer);
-const doubles = new Float64Array(words.buffer);
-const bigInts = new BigInt64Array(words.buffer);
-const bigUints = new BigUint64Array(words.buffer);
+const words = /* @__PURE__ */ new Int32Array(2);
+const floats = /* @__PURE__ */ new Float32Array(words.buffer);
+const doubles = /* @__PURE__ */ new Float64Array(words.buffer);
+const bigInts = /* @__PURE__ */ new BigInt64Array(words.buffer);
+const bigUints = /* @__PURE__ */ new BigUint64Array(words.buffer);
 /** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
-const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+const HIGH = /* @__PURE__ */ highWord();
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Reads XDR. It works on the bytes as they are handed in and makes no view of its own until
@@ -361,6 +361,11 @@ export class XdrReader {
   }
 }
 
+/** 1 where the higher word of eight bytes comes second in memory, as on every little-endian machine, else 0. */
+function highWord(): 0 | 1 {
+  return new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+}
+
 function tooLong(length: number): never {
   throw new XdrError(
     'XDR_LIMIT',
@@ -379,7 +384,9 @@ function word(bytes: Uint8Array, at: number): number {
 }
 
 /** Room for the codes of a string of each short length: a call is spread from such an array without making one. */
-const codes = Array.from({ length: SHORT_STRING + 1 }, (_, length) => new Array<number>(length).fill(0));
+const codes = /* @__PURE__ */ Array.from({ length: SHORT_STRING + 1 }, (_, length) =>
+  new Array<number>(length).fill(0),
+);
 
 /**
  * At most {@link SHORT_STRING} characters of ASCII, or undefined where a byte is beyond it. One call of fromCharCode

@@ -20,6 +20,17 @@ export interface Codec<T> {
   readonly shape?: Shape;
 }
 
+/**
+ * The discriminants of a union's default, where the union is switched by an integer: any number that no case names.
+ * It exists as a type only. TypeScript has no "number, but not 0"; an enum is the one type that takes any `number`,
+ * yet no literal, so that `status === 0` chooses the arm of 0, and `{ status: 0 }` without that arm's member is an
+ * error. A literal of one's own is written `2 as number`, and compared as `(status as number) === 2`.
+ */
+export declare enum OtherNumber {
+  any = 0.5,
+  other = 0.25,
+}
+
 /** A member of a struct, or the value of a union's arm. */
 export interface Field {
   readonly name: string;

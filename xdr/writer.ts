@@ -28,13 +28,13 @@ const KEEP_BYTES = 1024 * 1024;
 const SHORT_STRING = 48;
 
 /** Eight bytes in the machine's own order; a big number is taken apart here, which beats a DataView. */
-const words = new Int32Array(2);
-const bigInts = new BigInt64Array(words.buffer);
-const bigUints = new BigUint64Array(words.buffer);
+const words = /* @__PURE__ */ new Int32Array(2);
+const bigInts = /* @__PURE__ */ new BigInt64Array(words.buffer);
+const bigUints = /* @__PURE__ */ new BigUint64Array(words.buffer);
 /** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
-const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+const HIGH = /* @__PURE__ */ highWord();
 
-const utf8 = new TextEncoder();
+const utf8 = /* @__PURE__ */ new TextEncoder();
 
 /** Writes XDR. Every method throws {@link XdrError} `XDR_RANGE` for a value of the wrong kind or size. */
 export class XdrWriter {
@@ -365,6 +365,11 @@ export class XdrWriter {
   private fail(code: XdrError['code'], reason: string, path = ''): never {
     throw new XdrError(code, reason, { offset: this.at, path });
   }
+}
+
+/** 1 where the higher word of eight bytes comes second in memory, as on every little-endian machine, else 0. */
+function highWord(): 0 | 1 {
+  return new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 }
 
 /** A value as an error message shows it: short, and never the content of a large one. */

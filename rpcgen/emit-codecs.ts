@@ -61,16 +61,27 @@ function codecLine(
   encode: string,
   decode: string,
 ): void {
-  const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> = ${PURE}${out.xdr('codec')}(`;
+  const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> =`;
+  const [head, tail] = out.outer('|').split('|') as [string, string];
+  const start = `${line} ${head}${PURE}${out.xdr('codec')}(`;
   const args = [String(minBytes), encode, decode];
-  const whole = `${line}${args.join(', ')});`;
+  const whole = `${start}${args.join(', ')})${tail};`;
   if (whole.length <= LINE_WIDTH) out.write(whole);
-  else out.write(line, ...args.map((arg) => `  ${arg},`), ');');
+  else out.write(start, ...args.map((arg) => `  ${arg},`), `)${tail};`);
 }
 
 function emitEnum(out: Output, type: EnumType): void {
   const names = out.of(type);
   const quoted = `'${type.name}'`;
+  if (out.hasOpenEnums) {
+    out.write('');
+    encoder(out, names.encode, names.type, ['w.int32(v);']);
+    out.write('');
+    decoder(out, names.decode, names.type, ['return r.int32();']);
+    out.write('');
+    codecLine(out, names.codec, names.type, 4, names.encode, names.decode);
+    return;
+  }
   const head = `const ${names.values} = ${PURE}new Set<number>(`;
   const values = `${PURE}Object.values(${names.type})`;
   const line = `${head}${values});`;
@@ -318,7 +329,7 @@ function emitAlias(out: Output, type: AliasType): void {
   }
   const functions = functionsOf(out, target);
   if (functions === undefined)
-    out.write(`export const ${codec}: ${out.xdr('Codec', true)}<${names.type}> = ${out.codecOf(end)};`);
+    out.write(`export const ${codec}: ${out.xdr('Codec', true)}<${names.type}> = ${out.outerCodecOf(end)};`);
   else codecLine(out, codec, names.type, type.minBytes, functions.encode, functions.decode);
 }
 

@@ -101,7 +101,7 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
       `number: ${constant}`,
       `name: '${procedure.name}'`,
       `args: ${argsCodec}`,
-      `result: ${out.codecOf(procedure.result)}`,
+      `result: ${out.outerCodecOf(procedure.result)}`,
     ];
     const type = `${out.runtime('Procedure')}<${argsType}, ${resultType}>`;
     out.write(
@@ -138,7 +138,7 @@ function argsOf(
   const { args } = procedure;
   const [only] = args;
   if (only === undefined) return { argsType: 'void', argsCodec: out.xdr('nothing') };
-  if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.codecOf(only.type) };
+  if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.outerCodecOf(only.type) };
   const base = `${context.base}${upperFirst(method)}Args`;
   const type = out.names.give(base);
   const codec = out.names.give(`${base.charAt(0).toLowerCase()}${base.slice(1)}Codec`);
@@ -161,7 +161,7 @@ function argsOf(
     '  },',
     ');',
   );
-  return { argsType: type, argsCodec: codec };
+  return { argsType: type, argsCodec: out.outer(codec) };
 }
 
 /** The arguments' names as parameters: those of the `.x`, or arg1, arg2, ... */

@@ -24,7 +24,8 @@ export function emitEnumType(out: Output, type: EnumType): void {
   out.write(...docLines(type.doc), `export const ${name} = {`);
   for (const member of type.members)
     out.write(...docLines(member.doc, '  '), `  ${member.name}: ${member.value},`);
-  out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}];`);
+  const others = out.hasOpenEnums ? ` | ${out.xdr('OtherNumber', true)}` : '';
+  out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}]${others};`);
 }
 
 /** A doc comment with the bounds of the type, where it has some that the comment does not tell by itself. */
@@ -136,7 +137,8 @@ export function restType(out: Output, type: UnionType): string | undefined {
   if (named.size === 0) return whole;
   if (of.kind === 'int' || of.kind === 'uint') return out.xdr('OtherNumber', true);
   if (of.kind !== 'named') return whole;
-  if (of.type.kind === 'enum' && of.type.members.every((each) => named.has(each.value))) return undefined;
+  const isWhole = of.type.kind === 'enum' && of.type.members.every((each) => named.has(each.value));
+  if (isWhole) return out.hasOpenEnums ? out.xdr('OtherNumber', true) : undefined;
   const cases = type.arms.flatMap((arm) => arm.cases.map((each) => caseType(out, type, each)));
   return `Exclude<${whole}, ${cases.join(' | ')}>`;
 }

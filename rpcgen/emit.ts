@@ -6,12 +6,12 @@
 import { emitCodec } from './emit-codecs.js';
 import { emitProgram } from './emit-programs.js';
 import { emitConstant, emitEnumType, emitStructType, emitUnionType } from './emit-types.js';
-import type { Interface, NamedType } from './model.js';
+import type { CodecOptions, Interface, NamedType } from './model.js';
 import { Output } from './output.js';
 import { VERSION } from './version.js';
 
 /** What to write, and where it finds the rest. */
-export interface EmitOptions {
+export interface EmitOptions extends CodecOptions {
   /** Module of the codec library. Default `rpcbind-ts/xdr`. */
   readonly xdr?: string;
   /** Module of the runtime. Default `rpcbind-ts/runtime`. */
@@ -25,7 +25,7 @@ export interface EmitOptions {
 /** The module's text: constants, types and codecs always; clients and services as asked. */
 export function emit(model: Interface, options: EmitOptions = {}): string {
   const { xdr = 'rpcbind-ts/xdr', runtime = 'rpcbind-ts/runtime', client = true, server = true } = options;
-  const out = new Output(model, { xdr, runtime });
+  const out = new Output(model, { xdr, runtime }, options);
   if (model.constants.length > 0) out.write('');
   for (const constant of model.constants) emitConstant(out, constant);
   for (const type of model.types) {

@@ -25,5 +25,5 @@ export {
 } from './errors.js';
 export { compileFiles, type FileOptions, outputPath } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
-export type { Interface } from './model.js';
+export { type CodecOptions, type Interface, STRING_MODES, type StringMode } from './model.js';
 export { declaration, print } from './print.js';

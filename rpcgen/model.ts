@@ -40,12 +40,27 @@ export type Origin =
   | { readonly kind: 'builtin' }
   | { readonly kind: 'module'; readonly specifier: string };
 
+/** What a string is in TypeScript: text by one of the ways of the codec library, or its bytes. */
+export const STRING_MODES = ['utf8', 'strict', 'latin1', 'bytes'] as const;
+export type StringMode = (typeof STRING_MODES)[number];
+
+/** How codecs treat what peers send, where the file itself does not say so. */
+export interface CodecOptions {
+  /** Strings that have no mode of their own. Default `utf8`, which keeps bytes that are not UTF-8 as escapes. */
+  readonly strings?: StringMode | undefined;
+  /** `open` keeps numbers that are no members of their enum; `strict`, the default, refuses them. */
+  readonly enums?: 'open' | 'strict' | undefined;
+  /** Whether padding that is not zero and bools beyond 0 and 1 are accepted. Default false. */
+  readonly lenient?: boolean | undefined;
+}
+
 export type Scalar = 'int' | 'uint' | 'hyper' | 'uhyper' | 'float' | 'double' | 'quadruple' | 'bool' | 'void';
 
 /** A type as a member has it. */
 export type Type =
   | { readonly kind: Scalar }
-  | { readonly kind: 'string' | 'opaque'; readonly max: Bound | null }
+  | { readonly kind: 'string'; readonly max: Bound | null; readonly mode?: StringMode }
+  | { readonly kind: 'opaque'; readonly max: Bound | null }
   | { readonly kind: 'fixedOpaque'; readonly size: Bound }
   | { readonly kind: 'array'; readonly element: Type; readonly max: Bound | null }
   | { readonly kind: 'fixedArray'; readonly element: Type; readonly size: Bound }

@@ -5,12 +5,14 @@
 
 import {
   type Bound,
+  type CodecOptions,
   type Constant,
   type EnumType,
   type Field,
   type Interface,
   type NamedType,
   type NumberRef,
+  type StringMode,
   type Type,
   unalias,
 } from './model.js';
@@ -57,9 +59,16 @@ export class Output {
   private readonly emitted = new Set<Constant>();
   private readonly imports = new Map<string, Map<string, { local: string; isType: boolean }>>();
   private readonly specifiers: Specifiers;
+  private readonly strings: StringMode;
+  /** Whether enums keep numbers that are no members. */
+  readonly hasOpenEnums: boolean;
+  private readonly isLenient: boolean;
 
-  constructor(model: Interface, specifiers: Specifiers) {
+  constructor(model: Interface, specifiers: Specifiers, options: CodecOptions = {}) {
     this.specifiers = specifiers;
+    this.strings = options.strings ?? 'utf8';
+    this.hasOpenEnums = options.enums === 'open';
+    this.isLenient = options.lenient ?? false;
     for (const type of model.types)
       this.types.set(
         type,
@@ -177,6 +186,8 @@ export class Output {
       }
       case 'named':
         return this.of(type.type).type;
+      case 'string':
+        return this.modeOf(type) === 'bytes' ? 'Uint8Array' : 'string';
       default:
         return (CALLS[type.kind] as { type: string }).type;
     }
@@ -200,13 +211,39 @@ export class Output {
       case 'fixedArray':
         return `${PURE}${this.xdr('fixedArray')}(${this.codecOf(type.element)}, ${this.bound(type.size)})`;
       case 'string':
-      case 'opaque':
-        return `${PURE}${this.xdr(type.kind)}(${type.max === null ? '' : this.bound(type.max)})`;
+      case 'opaque': {
+        const { codec, args } = this.bytesCall(type);
+        return `${PURE}${this.xdr(codec)}(${args.join(', ')})`;
+      }
       case 'fixedOpaque':
         return `${PURE}${this.xdr('fixedOpaque')}(${this.bound(type.size)})`;
       default:
         return this.xdr((CALLS[type.kind] as { codec: string }).codec);
     }
+  }
+
+  /** The codec of a type of which values are decoded from outside: of a lenient module, a lenient one. */
+  outerCodecOf(type: Type): string {
+    const isOwn = type.kind === 'named' || type.kind === 'list' || type.kind === 'void';
+    return isOwn ? this.codecOf(type) : this.outer(this.codecOf(type));
+  }
+
+  /** An expression for a codec, made lenient where the module is. */
+  outer(codec: string): string {
+    return this.isLenient ? `${PURE}${this.xdr('lenient')}(${codec})` : codec;
+  }
+
+  private modeOf(type: Type & { kind: 'string' }): StringMode {
+    return type.mode ?? this.strings;
+  }
+
+  /** string and opaque: what is called, on the codec library as on writer and reader, and with what behind the value. */
+  private bytesCall(type: Type & { kind: 'string' | 'opaque' }): { codec: string; args: string[] } {
+    const max = type.max === null ? [] : [this.bound(type.max)];
+    const mode = type.kind === 'opaque' ? 'bytes' : this.modeOf(type);
+    if (mode === 'bytes') return { codec: 'opaque', args: max };
+    if (mode === 'strict') return { codec: 'string', args: max };
+    return { codec: 'string', args: [max[0] ?? this.xdr('MAX_LENGTH'), quote(mode)] };
   }
 
   /** A type as one call on writer or reader: itself, or what its typedefs stand for. */
@@ -216,8 +253,10 @@ export class Output {
     if (call === undefined) return undefined;
     switch (end.kind) {
       case 'string':
-      case 'opaque':
-        return { name: call.call, args: end.max === null ? [] : [this.bound(end.max)] };
+      case 'opaque': {
+        const { codec, args } = this.bytesCall(end);
+        return { name: codec, args };
+      }
       case 'fixedOpaque':
         return { name: call.call, args: [this.bound(end.size)] };
       case 'quadruple':

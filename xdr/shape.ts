@@ -5,6 +5,7 @@
  */
 
 import type { XdrReader } from './reader.js';
+import type { StringMode } from './text.js';
 import type { XdrWriter } from './writer.js';
 
 /**
@@ -65,10 +66,11 @@ export type Shape = Named &
           | 'bool'
           | 'void';
       }
-    | { readonly kind: 'enum'; readonly members: Readonly<Record<string, number>> }
+    /** Of an open one, numbers that are no members are values too. */
+    | { readonly kind: 'enum'; readonly members: Readonly<Record<string, number>>; readonly isOpen?: boolean }
     | { readonly kind: 'fixedOpaque'; readonly size: number }
     | { readonly kind: 'opaque'; readonly max: number }
-    | { readonly kind: 'string'; readonly max: number }
+    | { readonly kind: 'string'; readonly max: number; readonly mode: StringMode }
     | { readonly kind: 'fixedArray'; readonly element: Codec<unknown>; readonly size: number }
     | { readonly kind: 'array'; readonly element: Codec<unknown>; readonly max: number }
     | { readonly kind: 'list'; readonly element: Codec<unknown>; readonly minLength: 0 | 1 }

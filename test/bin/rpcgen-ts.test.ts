@@ -66,6 +66,19 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('msg.x', '--force').status).toBe(0);
   });
 
+  it('--strings, --enums and --lenient say how codecs treat what is not strict', () => {
+    write('e.x', 'enum e { A = 1 }; struct s { string n<9>; e one; };');
+    expect(run('--strings', 'bytes', '--enums', 'open', '--lenient', 'e.x').status).toBe(0);
+    expect(read('e.gen.ts')).toContain('w.opaque(v.n, 9);');
+    expect(read('e.gen.ts')).toContain('[keyof typeof e] | OtherNumber;');
+    expect(read('e.gen.ts')).toContain('lenient(/* @__PURE__ */ codec(');
+    expect(run('e.x').status).toBe(0);
+    expect(read('e.gen.ts')).toContain("w.string(v.n, 9, 'utf8');");
+    expect(run('--strings', 'utf16', 'e.x').stderr).toContain(
+      'Allowed choices are utf8, strict, latin1, bytes',
+    );
+  });
+
   it('--samples writes a first server and client once', () => {
     expect(run('--samples', 'msg.x').status).toBe(0);
     expect(read('msg.server.ts')).toContain('createMessageprogV1({');

@@ -92,10 +92,10 @@ export const otherCodec: Codec<other> = /* @__PURE__ */ xdr_codec(4, encodeOther
 
 /** at most 12 bytes */
 export type text = string;
-export const textCodec: Codec<text> = /* @__PURE__ */ string(FROM_CPP);
+export const textCodec: Codec<text> = /* @__PURE__ */ string(FROM_CPP, 'utf8');
 
 export type anytext = string;
-export const anytextCodec: Codec<anytext> = /* @__PURE__ */ string();
+export const anytextCodec: Codec<anytext> = /* @__PURE__ */ string(MAX_LENGTH, 'utf8');
 
 /** exactly 4 bytes */
 export type digest = Uint8Array;
@@ -157,12 +157,12 @@ export type texts = text[];
 
 export function encodeTexts(w: XdrWriter, v: texts): void {
   w.count(v.length, 3);
-  for (const item of v) w.string(item, FROM_CPP);
+  for (const item of v) w.string(item, FROM_CPP, 'utf8');
 }
 
 export function decodeTexts(r: XdrReader): texts {
   const list: text[] = [];
-  for (let n = r.count(3, 4); n > 0; n--) list.push(r.string(FROM_CPP));
+  for (let n = r.count(3, 4); n > 0; n--) list.push(r.string(FROM_CPP, 'utf8'));
   return list;
 }
 
@@ -271,7 +271,7 @@ export function encodeScalars(w: XdrWriter, v: scalars): void {
   w.uint64(v.r);
   w.int64(v.s);
   w.bool(v.t);
-  w.string(v.u);
+  w.string(v.u, MAX_LENGTH, 'utf8');
   encodePoint(w, v.v);
   w.uint32(v.w);
 }
@@ -298,7 +298,7 @@ export function decodeScalars(r: XdrReader): scalars {
     r: r.uint64(),
     s: r.int64(),
     t: r.bool(),
-    u: r.string(),
+    u: r.string(MAX_LENGTH, 'utf8'),
     v: decodePoint(r),
     w: r.uint32(),
   };
@@ -345,7 +345,7 @@ export function encodeContainers(w: XdrWriter, v: containers): void {
   w.fixedOpaque(v.fixed, 5);
   w.opaque(v.variable, 7);
   w.opaque(v.endless);
-  w.string(v.name, HEX);
+  w.string(v.name, HEX, 'utf8');
   w.fixedInt32s(v.numbers, 3);
   w.int32s(v.many);
   w.uint32s(v.some, 4);
@@ -359,7 +359,7 @@ export function encodeContainers(w: XdrWriter, v: containers): void {
   w.bool(v.maybe !== null);
   if (v.maybe !== null) encodePoint(w, v.maybe);
   w.bool(v.maybe_text !== null);
-  if (v.maybe_text !== null) w.string(v.maybe_text);
+  if (v.maybe_text !== null) w.string(v.maybe_text, MAX_LENGTH, 'utf8');
   encodePoint_ptr(w, v.maybe_too);
   encodePoint_ptr_ptr(w, v.maybe_twice);
   w.bool(v.maybe_ints !== null);
@@ -375,7 +375,7 @@ export function decodeContainers(r: XdrReader): containers {
   const fixed = r.fixedOpaque(5);
   const variable = r.opaque(7);
   const endless = r.opaque();
-  const name = r.string(HEX);
+  const name = r.string(HEX, 'utf8');
   const numbers = r.fixedInt32s(3);
   const many = r.int32s();
   const some = r.uint32s(4);
@@ -387,7 +387,7 @@ export function decodeContainers(r: XdrReader): containers {
   for (let n = r.count(MAX_LENGTH, 4); n > 0; n--) palette.push(decodeColor(r));
   const lines = decodeTexts(r);
   const maybe = r.bool() ? decodePoint(r) : null;
-  const maybe_text = r.bool() ? r.string() : null;
+  const maybe_text = r.bool() ? r.string(MAX_LENGTH, 'utf8') : null;
   const maybe_too = decodePoint_ptr(r);
   const maybe_twice = decodePoint_ptr_ptr(r);
   const maybe_ints = r.bool() ? decodeInts(r) : null;
@@ -437,12 +437,12 @@ export type entry = {
 };
 
 export function encodeEntryNode(w: XdrWriter, v: entry): void {
-  w.string(v.name, FROM_CPP);
+  w.string(v.name, FROM_CPP, 'utf8');
   w.uint32(v.size);
 }
 
 export function decodeEntryNode(r: XdrReader): entry {
-  return { name: r.string(FROM_CPP), size: r.uint32() };
+  return { name: r.string(FROM_CPP, 'utf8'), size: r.uint32() };
 }
 
 export function encodeEntryList(w: XdrWriter, v: entry[]): void {
@@ -660,7 +660,7 @@ export function encodeBy_enum(w: XdrWriter, v: by_enum): void {
       break;
     case color.GREEN:
     case color.BLUE:
-      w.string(v.stacked);
+      w.string(v.stacked, MAX_LENGTH, 'utf8');
       break;
     case color.VIOLET:
       break;
@@ -677,7 +677,7 @@ export function decodeBy_enum(r: XdrReader): by_enum {
       return { c, r: r.int32() };
     case color.GREEN:
     case color.BLUE:
-      return { c, stacked: r.string() };
+      return { c, stacked: r.string(MAX_LENGTH, 'utf8') };
     case color.VIOLET:
       return { c };
     default:
@@ -889,7 +889,7 @@ export function encodeBy_int_default(w: XdrWriter, v: by_int_default): void {
       break;
     case 1:
     case 2:
-      w.string(v.text);
+      w.string(v.text, MAX_LENGTH, 'utf8');
       break;
     default:
       encodePoint(w, v.others);
@@ -904,7 +904,7 @@ export function decodeBy_int_default(r: XdrReader): by_int_default {
       return { n: n_, zero: r.int32() };
     case 1:
     case 2:
-      return { n: n_, text: r.string() };
+      return { n: n_, text: r.string(MAX_LENGTH, 'utf8') };
     default:
       return { n: n_, others: decodePoint(r) };
   }
@@ -1236,7 +1236,7 @@ export type reserved = {
 export function encodeReserved(w: XdrWriter, v: reserved): void {
   w.int32(v.class);
   w.int32s(v.delete, 2);
-  w.string(v.function);
+  w.string(v.function, MAX_LENGTH, 'utf8');
   w.int32(v.r);
   w.fixedCount(v.w.length, 2);
   for (const item of v.w) encodePoint(w, item);
@@ -1249,7 +1249,7 @@ export function encodeReserved(w: XdrWriter, v: reserved): void {
 export function decodeReserved(r: XdrReader): reserved {
   const class_ = r.int32();
   const delete_ = r.int32s(2);
-  const function_ = r.string();
+  const function_ = r.string(MAX_LENGTH, 'utf8');
   const r_ = r.int32();
   const w_: point[] = [];
   for (let n = 0; n < 2; n++) w_.push(decodePoint(r));
@@ -1380,10 +1380,10 @@ export const featuresProgV1DeleteAllArgsCodec: Codec<FeaturesProgV1DeleteAllArgs
   (w, [arg1, arg2, name]) => {
     encodeScalars(w, arg1);
     encodeContainers(w, arg2);
-    w.string(name, FROM_CPP);
+    w.string(name, FROM_CPP, 'utf8');
   },
   (r) => {
-    return [decodeScalars(r), decodeContainers(r), r.string(FROM_CPP)];
+    return [decodeScalars(r), decodeContainers(r), r.string(FROM_CPP, 'utf8')];
   },
 );
 
@@ -1421,8 +1421,8 @@ export const featuresProgV1 = {
     version: FEATURES_ONE,
     number: FEATURES_ECHO,
     name: 'FEATURES_ECHO',
-    args: /* @__PURE__ */ string(),
-    result: /* @__PURE__ */ string(),
+    args: /* @__PURE__ */ string(MAX_LENGTH, 'utf8'),
+    result: /* @__PURE__ */ string(MAX_LENGTH, 'utf8'),
   } satisfies Procedure<string, string>,
   FEATURES_LIST: {
     program: FEATURES_PROG,
@@ -1950,7 +1950,7 @@ export const otherProgV1 = {
     version: OTHER_VERS,
     number: PRINTMESSAGE,
     name: 'PRINTMESSAGE',
-    args: /* @__PURE__ */ string(128),
+    args: /* @__PURE__ */ string(128, 'utf8'),
     result: int,
   } satisfies Procedure<string, number>,
 } as const;

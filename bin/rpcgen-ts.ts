@@ -14,6 +14,7 @@ import {
   emit,
   emitSamples,
   IdlError,
+  type Level,
   outputPath,
   print,
   STRING_MODES,
@@ -112,20 +113,33 @@ function refuseSameFiles(files: readonly string[], outputOf: (path: string) => s
     if (inputs.has(output)) throw new UsageError(`${output} would be written over: it is an input`);
 }
 
-function diffCommand(before: string, after: string, options: InputOptions): void {
+interface DiffOptions extends InputOptions {
+  readonly failOn?: 'breaks' | 'extends';
+  readonly json?: boolean;
+}
+
+const LEVELS: Readonly<Record<Level, string>> = { breaks: 'BREAKS ', extends: 'EXTENDS', ok: 'ok     ' };
+
+function diffCommand(before: string, after: string, options: DiffOptions): void {
   const old = compileAll([before], inputs(options))?.[0];
   const now = compileAll([after], inputs(options))?.[0];
   if (old === undefined || now === undefined) return;
   const changes = diff(old, now);
-  for (const { breaks, where, what } of changes)
-    console.log(`${breaks ? 'BREAKS' : 'ok    '}  ${where}: ${what}`);
-  const count = changes.filter((change) => change.breaks).length;
-  console.log(
-    count === 0
-      ? 'nothing breaks the wire'
-      : `${count} ${count === 1 ? 'change breaks' : 'changes break'} the wire`,
-  );
-  if (count > 0) process.exitCode = 1;
+  const count = (level: Level): number => changes.filter((change) => change.level === level).length;
+  const [breaking, extending] = [count('breaks'), count('extends')];
+  if (breaking > 0 || (options.failOn === 'extends' && extending > 0)) process.exitCode = 1;
+  if (options.json === true) {
+    const level: Level = breaking > 0 ? 'breaks' : extending > 0 ? 'extends' : 'ok';
+    console.log(JSON.stringify({ level, changes }, null, 2));
+    return;
+  }
+  for (const { level, where, what } of changes) console.log(`${LEVELS[level]}  ${where}: ${what}`);
+  const broken = breaking === 0 ? 'nothing breaks the wire' : `${changesOf(breaking, 'break')} the wire`;
+  console.log(extending === 0 ? broken : `${broken}; ${changesOf(extending, 'extend')} it`);
+}
+
+function changesOf(count: number, verb: string): string {
+  return count === 1 ? `1 change ${verb}s` : `${count} changes ${verb}`;
 }
 
 function writeSamples(model: ReturnType<typeof compileFiles>[number], path: string): void {
@@ -251,9 +265,15 @@ function build(): Command {
     .action((files: string[], options: CompileOptions) => compileCommand(files, options));
   program
     .command('diff')
-    .description('what changed between two versions of a file; exit code 1 where it breaks the wire')
+    .description('what changed between two versions of a file; exit code 1 where that breaks the wire')
     .argument('<old.x>')
     .argument('<new.x>')
+    .addOption(
+      new Option('--fail-on <LEVEL>', 'which changes are exit code 1')
+        .choices(['breaks', 'extends'])
+        .default('breaks'),
+    )
+    .option('--json', 'all changes as JSON: { level, changes: [{ level, where, what }] }')
     .action((before: string, after: string, _: unknown, own: Command) => {
       diffCommand(before, after, inputOptions(own));
     });
@@ -269,7 +289,7 @@ function build(): Command {
 }
 
 /** The options of a subcommand, which compiles but writes no module. */
-function inputOptions(own: Command): InputOptions {
+function inputOptions(own: Command): InputOptions & DiffOptions {
   const program = own.parent;
   for (const option of program?.options ?? [])
     if (
@@ -277,7 +297,7 @@ function inputOptions(own: Command): InputOptions {
       !INPUT_OPTIONS.has(option.attributeName())
     )
       throw new UsageError(`${option.long} is nothing that ${own.name()} knows`);
-  return own.optsWithGlobals<InputOptions>();
+  return own.optsWithGlobals<InputOptions & DiffOptions>();
 }
 
 await run(build());

@@ -4,7 +4,7 @@
 export type * from './ast.js';
 export type { CheckOptions } from './check.js';
 export { check, compile, type ParseOptions, parse } from './compile.js';
-export { type Change, diff } from './diff.js';
+export { type Change, diff, type Level } from './diff.js';
 export {
   type LiveInterface,
   type LiveProcedure,

@@ -235,6 +235,26 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('diff', 'msg.x', 'new.x').stdout).toContain('procedure PRINTMESSAGE: was number 1, is 2');
   });
 
+  it('diff tells extensions apart, fails on them where that is asked, and speaks JSON', () => {
+    write('more.x', MSG.replace('= 1; } = 1;', '= 1; void NEW(void) = 2; } = 1;'));
+    const said = 'EXTENDS  program MESSAGEPROG version 1 procedure NEW: is new\n';
+    expect(run('diff', 'msg.x', 'more.x')).toEqual({
+      status: 0,
+      stdout: `${said}nothing breaks the wire; 1 change extends it\n`,
+      stderr: '',
+    });
+    expect(run('diff', '--fail-on', 'extends', 'msg.x', 'more.x').status).toBe(1);
+    expect(run('diff', '--fail-on', 'extends', 'msg.x', 'msg.x').status).toBe(0);
+    expect(run('diff', '--fail-on', 'ok', 'msg.x', 'msg.x').status).toBe(2);
+    const { status, stdout } = run('diff', '--json', 'more.x', 'msg.x');
+    expect(status).toBe(1);
+    const where = 'program MESSAGEPROG version 1 procedure NEW';
+    expect(JSON.parse(stdout)).toEqual({
+      level: 'breaks',
+      changes: [{ level: 'breaks', where, what: 'is gone' }],
+    });
+  });
+
   it('print shows the canonical form', () => {
     expect(run('print', 'msg.x').stdout).toBe(
       'program MESSAGEPROG {\n  version MESSAGEVERS {\n    int PRINTMESSAGE(string<>) = 1;\n  } = 1;\n} = 536870913;\n',

@@ -9,6 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   type CodecOptions,
+  checkPortable,
   compileFiles,
   diff,
   emit,
@@ -16,6 +17,7 @@ import {
   IdlError,
   type Level,
   outputPath,
+  preprocessOptions,
   print,
   STRING_MODES,
 } from '../rpcgen/index.js';
@@ -35,6 +37,8 @@ interface CompileOptions extends InputOptions, CodecOptions {
   readonly check?: boolean;
   readonly force?: boolean;
   readonly samples?: boolean;
+  readonly portable?: boolean;
+  readonly newStyle?: boolean;
   readonly types?: boolean;
   readonly client?: boolean;
   readonly server?: boolean;
@@ -60,6 +64,7 @@ function compileCommand(files: readonly string[], options: CompileOptions): void
   refuseSameFiles(files, outputOf);
   const models = compileAll(files, { ...inputs(options), outputOf });
   if (models === undefined) return;
+  if (options.portable === true && !told(() => checkFiles(files, options))) return;
   const some = options.types === true || options.client === true || options.server === true;
   const parts = some ? { client: options.client === true, server: options.server === true } : {};
   const written = models.map((model, i) => ({
@@ -96,6 +101,8 @@ function refuseContradictions(files: readonly string[], options: CompileOptions)
       for (const other of those)
         if (options[one] !== undefined && options[other] !== undefined)
           throw new UsageError(`--${one} and --${other} exclude each other`);
+  if (options.newStyle === true && options.portable !== true)
+    throw new UsageError('-N belongs to --portable');
 }
 
 /** Inputs that are one file, or would be written to one, or over the input itself. */
@@ -179,15 +186,36 @@ function compileAll(
   options: Parameters<typeof compileFiles>[1],
 ): ReturnType<typeof compileFiles> | undefined {
   if (files.includes('')) throw new UsageError('an input has no name: name a .x file');
+  let models: ReturnType<typeof compileFiles> | undefined;
+  told(() => {
+    try {
+      models = compileFiles(files, options);
+    } catch (error) {
+      throw error instanceof IdlError ? error : failure(error, files);
+    }
+  });
+  return models;
+}
+
+/** Whether `job` found nothing wrong in a file; what it found is told, with its lines, and is exit code 1. */
+function told(job: () => void): boolean {
   try {
-    return compileFiles(files, options);
+    job();
+    return true;
   } catch (error) {
-    if (!(error instanceof IdlError)) throw failure(error, files);
+    if (!(error instanceof IdlError)) throw error;
     const count = error.diagnostics.length;
     process.stderr.write(`${error.message}\nrpcgen-ts: ${count} ${count === 1 ? 'error' : 'errors'}\n`);
     process.exitCode = 1;
-    return undefined;
+    return false;
   }
+}
+
+/** Refuses what C's rpcgen would not take. */
+function checkFiles(files: readonly string[], options: CompileOptions): void {
+  const reading = preprocessOptions(inputs(options));
+  for (const name of files)
+    checkPortable(readFileSync(name, 'utf8'), { ...reading, name, newStyle: options.newStyle });
 }
 
 /** An error of the file system as one line; all others as they are. */
@@ -246,6 +274,8 @@ function build(): Command {
     .option('--check', 'write nothing; fail if the output would change')
     .option('--force', 'overwrite a file that rpcgen-ts did not make')
     .option('--samples', 'also write a first server and a first client, where there are none')
+    .option('--portable', 'refuse what C’s rpcgen would not take')
+    .option('-N, --new-style', 'with --portable: as rpcgen -N, which takes several arguments')
     .option('--types', 'constants, types and codecs only')
     .option('--client', 'types and clients only')
     .option('--server', 'types and services only')

@@ -23,7 +23,8 @@ export {
   type Source,
   type Span,
 } from './errors.js';
-export { compileFiles, type FileOptions, outputPath } from './files.js';
+export { compileFiles, type FileOptions, outputPath, preprocessOptions } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
 export { type CodecOptions, type Interface, STRING_MODES, type StringMode } from './model.js';
 export { declaration, print } from './print.js';
+export { checkPortable, type PortableOptions } from './tools/portable.js';

@@ -79,6 +79,24 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     );
   });
 
+  it('--portable refuses what C’s rpcgen would not take, with line and column, and writes nothing', () => {
+    write(
+      'e.x',
+      'struct s {\n  string *note;\n};\nprogram P { version V { s *F(int, int) = 1; } = 1; } = 1;\n',
+    );
+    expect(run('e.x').status).toBe(0);
+    rmSync(join(dir, 'e.gen.ts'));
+    const { status, stderr } = run('--portable', 'e.x');
+    expect(status).toBe(1);
+    expect(stderr).toContain("e.x:2:10: error: C's rpcgen does not take a pointer to string");
+    expect(stderr).toContain("e.x:4:27: error: C's rpcgen does not take a pointer as a result");
+    expect(stderr).toMatch(/rpcgen-ts: 2 errors\n$/);
+    expect(existsSync(join(dir, 'e.gen.ts'))).toBe(false);
+    write('e.x', 'program P { version V { int F(int, int) = 1; } = 1; } = 1;\n');
+    expect(run('--portable', 'e.x').stderr).toContain('several arguments, but as rpcgen -N');
+    expect(run('--portable', '-N', 'e.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+  });
+
   it('--samples writes a first server and client once', () => {
     expect(run('--samples', 'msg.x').status).toBe(0);
     expect(read('msg.server.ts')).toContain('createMessageprogV1({');
@@ -142,6 +160,7 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     [['-o', 'a.ts', 'msg.x', 'other.x'], '-o names one file, for one input'],
     [['-o', 'a.ts', '--stdout', 'msg.x'], '--stdout and --out exclude each other'],
     [['-o', './msg.x', '--force', 'msg.x'], 'would be written over: it is an input'],
+    [['-N', 'msg.x'], '-N belongs to --portable'],
     [['--samples', '--check', 'msg.x'], '--samples and --check exclude each other'],
     [['--samples', '--stdout', 'msg.x'], '--samples and --stdout exclude each other'],
     [['--samples', '--types', 'msg.x'], '--samples and --types exclude each other'],

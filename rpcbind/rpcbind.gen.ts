@@ -5,6 +5,8 @@ import {
   bool,
   type Codec,
   codec,
+  describe,
+  type Description,
   nothing,
   string,
   uint,
@@ -1321,3 +1323,77 @@ export function createRpcbprogV4(handlers: RpcbprogV4Handlers): Service {
     ],
   };
 }
+
+/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+export const wireFingerprint = 'd5360a8e68e90ab5314fc2f2';
+
+/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+export const typeDescription: Description = /* @__PURE__ */ describe(
+  {
+    mapping: ['struct', ['prog', 'uint'], ['vers', 'uint'], ['prot', 'uint'], ['port', 'uint']],
+    pmapnode: ['struct', ['map', '.mapping']],
+    pmaplist: ['list', '.pmapnode', 0],
+    call_args: ['struct', ['prog', 'uint'], ['vers', 'uint'], ['proc', 'uint'], ['args', ['opaque', null]]],
+    call_result: ['struct', ['port', 'uint'], ['res', ['opaque', null]]],
+    rpcb: [
+      'struct',
+      ['r_prog', 'uint'],
+      ['r_vers', 'uint'],
+      ['r_netid', ['string', null, 'strict']],
+      ['r_addr', ['string', null, 'strict']],
+      ['r_owner', ['string', null, 'strict']],
+    ],
+    rp__list: ['struct', ['rpcb_map', '.rpcb']],
+    rpcblist_ptr: ['list', '.rp__list', 0],
+    rpcb_rmtcallargs: [
+      'struct',
+      ['prog', 'uint'],
+      ['vers', 'uint'],
+      ['proc', 'uint'],
+      ['args', ['opaque', null]],
+    ],
+    rpcb_rmtcallres: ['struct', ['addr', ['string', null, 'strict']], ['results', ['opaque', null]]],
+    rpcb_entry: [
+      'struct',
+      ['r_maddr', ['string', null, 'strict']],
+      ['r_nc_netid', ['string', null, 'strict']],
+      ['r_nc_semantics', 'uint'],
+      ['r_nc_protofmly', ['string', null, 'strict']],
+      ['r_nc_proto', ['string', null, 'strict']],
+    ],
+    rpcb_entry_list: ['struct', ['rpcb_entry_map', '.rpcb_entry']],
+    rpcb_entry_list_ptr: ['list', '.rpcb_entry_list', 0],
+    rpcbs_addrlist: [
+      'struct',
+      ['prog', 'uint'],
+      ['vers', 'uint'],
+      ['success', 'int'],
+      ['failure', 'int'],
+      ['netid', ['string', null, 'strict']],
+    ],
+    rpcbs_addrlist_ptr: ['list', '.rpcbs_addrlist', 0],
+    rpcbs_rmtcalllist: [
+      'struct',
+      ['prog', 'uint'],
+      ['vers', 'uint'],
+      ['proc', 'uint'],
+      ['success', 'int'],
+      ['failure', 'int'],
+      ['indirect', 'int'],
+      ['netid', ['string', null, 'strict']],
+    ],
+    rpcbs_rmtcalllist_ptr: ['list', '.rpcbs_rmtcalllist', 0],
+    rpcbs_proc: ['fixedArray', 'int', 13],
+    rpcb_stat: [
+      'struct',
+      ['info', '.rpcbs_proc'],
+      ['setinfo', 'int'],
+      ['unsetinfo', 'int'],
+      ['addrinfo', '.rpcbs_addrlist_ptr'],
+      ['rmtinfo', '.rpcbs_rmtcalllist_ptr'],
+    ],
+    rpcb_stat_byvers: ['fixedArray', '.rpcb_stat', 3],
+    netbuf: ['struct', ['maxlen', 'uint'], ['buf', ['opaque', null]]],
+  },
+  ['pmapnode', 'rp__list', 'rpcb_entry_list', 'rpcbs_addrlist', 'rpcbs_rmtcalllist'],
+);

@@ -97,6 +97,11 @@ export class Output {
     return this.importName(this.specifiers.runtime, name, true, 'rpc_');
   }
 
+  /** A name of another generated module. */
+  far(specifier: string, name: string): string {
+    return this.importName(specifier, name, false, 'other_');
+  }
+
   private importName(specifier: string, name: string, isType: boolean, prefix: string): string {
     const names = this.imports.get(specifier) ?? new Map<string, { local: string; isType: boolean }>();
     this.imports.set(specifier, names);
@@ -233,7 +238,8 @@ export class Output {
     return this.isLenient ? `${PURE}${this.xdr('lenient')}(${codec})` : codec;
   }
 
-  private modeOf(type: Type & { kind: 'string' }): StringMode {
+  /** What the strings of a type are here. */
+  modeOf(type: Type & { kind: 'string' }): StringMode {
     return type.mode ?? this.strings;
   }
 

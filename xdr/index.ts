@@ -34,6 +34,7 @@ export {
   structOf,
   unionOf,
 } from './compound.js';
+export { type Description, describe, type FieldSpec, type TypeSpec } from './describe.js';
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
 export { DEFAULT_MAX_ELEMENTS, MAX_READER_BYTES, XdrReader, type XdrReaderOptions } from './reader.js';
 export type { Arm, Codec, Field, Named, OtherNumber, Shape } from './shape.js';

@@ -4,6 +4,8 @@ import type { CallContext, Caller, CallOptions, Procedure, Service } from '../..
 import {
   type Codec,
   codec,
+  describe,
+  type Description,
   nothing,
   opaque,
   string,
@@ -316,3 +318,40 @@ export function createExecProgV1(handlers: ExecProgV1Handlers): Service {
     ],
   };
 }
+
+/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+export const wireFingerprint = 'a1b1b55126f83f2bdae048a9';
+
+/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+export const typeDescription: Description = /* @__PURE__ */ describe(
+  {
+    exec_name: ['string', 64, 'strict'],
+    exec_text: ['opaque', 32768],
+    exec_call: [
+      'struct',
+      ['function', '.exec_name'],
+      ['args', ['array', '.exec_text', 64]],
+      ['input', ['opaque', 1048576]],
+      ['encoding', '.exec_name'],
+      ['time_ms', 'uint'],
+      ['token', ['fixedOpaque', 16]],
+    ],
+    exec_status: ['enum', exec_status],
+    exec_end: ['enum', exec_end],
+    exec_outcome: [
+      'struct',
+      ['end', '.exec_end'],
+      ['code', 'int'],
+      ['out', ['opaque', 1048576]],
+      ['err', ['opaque', 1048576]],
+    ],
+    exec_function: ['struct', ['name', '.exec_name'], ['help', ['string', 1024, 'strict']]],
+    exec_functions: ['array', '.exec_function', 256],
+    exec_result: [
+      'union',
+      ['status', '.exec_status'],
+      [[[0], ['outcome', '.exec_outcome']]],
+      ['why', ['string', 1024, 'strict']],
+    ],
+  },
+);

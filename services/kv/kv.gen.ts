@@ -4,6 +4,8 @@ import type { CallContext, Caller, CallOptions, Procedure, Service } from '../..
 import {
   type Codec,
   codec,
+  describe,
+  type Description,
   fixedOpaque,
   nothing,
   opaque,
@@ -651,3 +653,37 @@ export function createKvProgV1(handlers: KvProgV1Handlers): Service {
     ],
   };
 }
+
+/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+export const wireFingerprint = '8f3dca9b21c0768a368f12d0';
+
+/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+export const typeDescription: Description = /* @__PURE__ */ describe(
+  {
+    kv_key: ['string', 1024, 'strict'],
+    kv_value: ['opaque', 1048576],
+    kv_token: ['fixedOpaque', 16],
+    kv_status: ['enum', kv_status],
+    kv_entry: ['struct', ['key', '.kv_key'], ['value', '.kv_value'], ['revision', 'uhyper']],
+    kv_page: ['struct', ['entries', ['array', '.kv_entry', 1024]], ['more', 'bool']],
+    kv_write: [
+      'struct',
+      ['key', '.kv_key'],
+      ['value', '.kv_value'],
+      ['token', '.kv_token'],
+      ['want_content', 'bool'],
+    ],
+    kv_removal: ['struct', ['key', '.kv_key'], ['token', '.kv_token'], ['want_content', 'bool']],
+    kv_changed: ['struct', ['revision', 'uhyper'], ['content', ['optional', '.kv_page']]],
+    kv_change_result: ['union', ['status', '.kv_status'], [[[0], ['changed', '.kv_changed']]], null],
+    kv_get_result: ['union', ['status', '.kv_status'], [[[0], ['entry', '.kv_entry']]], null],
+    kv_range: ['struct', ['prefix', '.kv_key'], ['after', '.kv_key'], ['limit', 'uint']],
+    kv_list_result: ['union', ['status', '.kv_status'], [[[0], ['page', '.kv_page']]], null],
+    kv_statistics: ['struct', ['entries', 'uhyper'], ['size', 'uhyper'], ['revision', 'uhyper']],
+    kv_event_kind: ['enum', kv_event_kind],
+    kv_event: ['struct', ['kind', '.kv_event_kind'], ['key', '.kv_key'], ['revision', 'uhyper']],
+    kv_interest: ['struct', ['prefix', '.kv_key'], ['after', 'uhyper'], ['wait_ms', 'uint']],
+    kv_events: ['struct', ['events', ['array', '.kv_event', 256]], ['next', 'uhyper'], ['missed', 'bool']],
+    kv_watch_result: ['union', ['status', '.kv_status'], [[[0], ['happened', '.kv_events']]], null],
+  },
+);

@@ -4,6 +4,8 @@ import type { CallContext, Caller, CallOptions, Procedure, Service } from '../..
 import {
   type Codec,
   codec,
+  describe,
+  type Description,
   nothing,
   opaque,
   string,
@@ -372,3 +374,27 @@ export function createMethodsProgV1(handlers: MethodsProgV1Handlers): Service {
     ],
   };
 }
+
+/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+export const wireFingerprint = '0e01a74027f69d4bdf04c1e3';
+
+/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+export const typeDescription: Description = /* @__PURE__ */ describe(
+  {
+    methods_name: ['string', 255, 'strict'],
+    methods_text: ['string', 4096, 'strict'],
+    methods_packed: ['opaque', 1048576],
+    methods_code: ['enum', methods_code],
+    methods_call: ['struct', ['name', '.methods_name'], ['params', '.methods_packed']],
+    methods_fault: ['struct', ['code', 'int'], ['message', '.methods_text']],
+    methods_outcome: [
+      'union',
+      ['ok', 'bool'],
+      [[[true], ['value', '.methods_packed']], [[false], ['fault', '.methods_fault']]],
+    ],
+    methods_outcomes: ['array', '.methods_outcome', 1024],
+    methods_calls: ['array', '.methods_call', 1024],
+    methods_names: ['array', '.methods_name', 4096],
+    methods_about: ['union', ['known', 'bool'], [[[true], ['text', '.methods_text']], [[false], null]]],
+  },
+);

@@ -60,3 +60,6 @@ export function createMessageprogV1(handlers: MessageprogV1Handlers): Service {
     ],
   };
 }
+
+/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+export const wireFingerprint = 'd33995e9d2fd94eee0109c8f';

@@ -4,6 +4,8 @@ import type { CallContext, Caller, CallOptions, Procedure, Service } from '../..
 import {
   type Codec,
   codec,
+  describe,
+  type Description,
   type OtherNumber,
   string,
   type XdrReader,
@@ -172,3 +174,18 @@ export function createRemotedirProgV1(handlers: RemotedirProgV1Handlers): Servic
     ],
   };
 }
+
+/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+export const wireFingerprint = 'e407e75b16fa0c14f32deb54';
+
+/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+export const typeDescription: Description = /* @__PURE__ */ describe(
+  {
+    dir_path: ['string', 4096, 'strict'],
+    dir_name: ['string', 1024, 'strict'],
+    dir_list: ['list', '.dir_node', 0],
+    dir_node: ['struct', ['name', '.dir_name']],
+    dir_result: ['union', ['status', 'int'], [[[0], ['names', '.dir_list']]], null],
+  },
+  ['dir_node'],
+);

@@ -19,7 +19,9 @@ describe('generated modules', () => {
 
   it('import only what they use', () => {
     expect(emit(compile('const A = 1;'))).not.toContain('import');
-    expect(emit(compile('typedef int a;'))).toContain("import { type Codec, int } from 'rpcbind-ts/xdr';");
+    expect(emit(compile('typedef int a;'))).toContain(
+      "import { type Codec, type Description, describe, int } from 'rpcbind-ts/xdr';",
+    );
   });
 
   it('hold the parts asked for', () => {
@@ -64,7 +66,9 @@ describe('generated modules', () => {
         imports: [base],
       }),
     );
-    expect(text).toMatch(/import \{ type a, decodeA, .*encodeA.*\bN\b.* \} from '\.\/base\.gen\.js';/);
+    expect(text).toMatch(
+      /import \{ type a, decodeA, .*encodeA.*\bN\b.*typeDescription as other_typeDescription \} from '\.\/base\.gen\.js';/,
+    );
     expect(text).not.toContain('type a =');
   });
 

@@ -6,7 +6,7 @@
 
 import { encodeLines, indent, structDecode } from './emit-codecs.js';
 import { cap, type Field, minBytesOf, type Procedure, type Program, type Version } from './model.js';
-import { camelCase, methodNames, upperFirst, versionName } from './names.js';
+import { methodNames, upperFirst, versionName } from './names.js';
 import { docLines, LINE_WIDTH, literal, type Output, PURE } from './output.js';
 
 /** Which halves of a program are wanted. */
@@ -293,47 +293,4 @@ function broken(head: string, parts: string, tail: string): string[] {
   if (line.length <= LINE_WIDTH) return [line];
   const indentation = ' '.repeat(head.search(/\S/));
   return [head, `${indentation}  ${parts},`, `${indentation}${tail}`];
-}
-
-/** A first server and a first client, to be edited; see `--samples`. */
-export function emitSamples(
-  program: Program,
-  module: string,
-): { readonly server: string; readonly client: string } {
-  const server = [`// A first server for ${program.name}, to be edited: rpcgen-ts will not write it again.`];
-  const client = [`// A first client for ${program.name}, to be edited: rpcgen-ts will not write it again.`];
-  const factories = program.versions.map((version) => `create${versionName(program, version)}`);
-  const classes = program.versions.map((version) => `${versionName(program, version)}Client`);
-  server.push('', `import { ${factories.join(', ')} } from '${module}';`);
-  client.push(
-    '',
-    `import type { Caller } from 'rpcbind-ts/runtime';`,
-    `import { ${classes.join(', ')} } from '${module}';`,
-  );
-  program.versions.forEach((version, i) => {
-    const variable = camelCase(version.name);
-    server.push('', `export const ${variable} = ${factories[i]}({`);
-    client.push(
-      '',
-      `/** Calls each procedure once: fill in what they are to be asked. */`,
-      `export async function try${upperFirst(variable)}(caller: Caller): Promise<${classes[i]}> {`,
-      `  const client = new ${classes[i]}(caller);`,
-    );
-    methodNames(version).forEach((method, m) => {
-      const procedure = version.procedures[m] as Procedure;
-      const isVoid = procedure.args.length === 0 && procedure.result.kind === 'void';
-      if (!(isVoid && procedure.number.value === 0n))
-        server.push(
-          `  async ${method}() {`,
-          `    throw new Error('${procedure.name} is not written yet');`,
-          '  },',
-        );
-      if (procedure.args.length === 0)
-        client.push(`  console.log('${procedure.name}', await client.${method}());`);
-      else client.push(`  // console.log('${procedure.name}', await client.${method}(...));`);
-    });
-    server.push('});');
-    client.push('  return client;', '}');
-  });
-  return { server: `${server.join('\n')}\n`, client: `${client.join('\n')}\n` };
 }

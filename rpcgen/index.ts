@@ -13,7 +13,7 @@ export {
   live,
 } from './dynamic.js';
 export { type EmitOptions, emit } from './emit.js';
-export { emitSamples } from './emit-programs.js';
+export { emitSamples, type SampleOptions } from './emit-samples.js';
 export {
   type Diagnostic,
   formatDiagnostic,

@@ -101,6 +101,7 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('--samples', 'msg.x').status).toBe(0);
     expect(read('msg.server.ts')).toContain('createMessageprogV1({');
     expect(read('msg.client.ts')).toContain('new MessageprogV1Client(caller)');
+    expect(JSON.parse(read('msg.answers.json'))).toEqual({ 'MESSAGEPROG.1.PRINTMESSAGE': 0 });
     write('msg.server.ts', 'mine');
     expect(run('--samples', 'msg.x').stderr).toContain('msg.server.ts is there already and stays as it is');
     expect(read('msg.server.ts')).toBe('mine');
@@ -208,7 +209,7 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
       status: 1,
       stdout: '',
       stderr:
-        'rpcgen-ts: cannot open pprint: no such file or directory (ENOENT); the subcommands are print and diff\n',
+        'rpcgen-ts: cannot open pprint: no such file or directory (ENOENT); the subcommands are print, diff, fmt and lint\n',
     });
   });
 

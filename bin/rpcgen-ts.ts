@@ -4,7 +4,6 @@
  * business: 1 for a failed job, 2 for a wrong command line. All else is in ../rpcgen.
  */
 
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
@@ -13,14 +12,19 @@ import {
   compileFiles,
   diff,
   emit,
+  format,
   IdlError,
   type Level,
+  LINT_CODES,
+  type LintCode,
+  lint,
   outputPath,
+  parse,
   preprocessOptions,
   print,
   STRING_MODES,
 } from '../rpcgen/index.js';
-import { failure, readIfThere, write } from './rpcgen/files.js';
+import { failure, read, readIfThere, write } from './rpcgen/files.js';
 import { writeSamples } from './rpcgen/samples.js';
 import { CliError, command, run, UsageError } from './support/cli.js';
 
@@ -146,6 +150,50 @@ function diffCommand(before: string, after: string, options: DiffOptions): void 
   console.log(extending === 0 ? broken : `${broken}; ${changesOf(extending, 'extend')} it`);
 }
 
+/** Lays files out; with `check` it only tells of those that are not. */
+function fmtCommand(files: readonly string[], check: boolean): void {
+  const done = files.map((path) => {
+    const text = read(path);
+    try {
+      return { path, text, now: format(text) };
+    } catch (error) {
+      throw new CliError(`${path}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
+    }
+  });
+  for (const { path, text, now } of done) {
+    if (text === now) continue;
+    if (!check) write(path, now);
+    else {
+      console.error(`rpcgen-ts: ${path} is laid out otherwise: run rpcgen-ts fmt ${path}`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+interface LintOptions extends InputOptions {
+  readonly allow?: readonly LintCode[];
+}
+
+/** Tells what will hurt in files that compile. */
+function lintCommand(files: readonly string[], options: LintOptions): void {
+  if (compileAll(files, inputs(options)) === undefined) return;
+  const reading = preprocessOptions(inputs(options));
+  for (const name of files)
+    for (const { code, message, position } of lint(parse(read(name), { ...reading, name }))) {
+      if (options.allow?.includes(code) === true) continue;
+      console.log(`${position.file}:${position.line}:${position.column}: warning: ${message} [${code}]`);
+      process.exitCode = 1;
+    }
+}
+
+function allowed(value: string, before: readonly LintCode[] = []): LintCode[] {
+  const code = LINT_CODES.find((each) => each === value);
+  if (code === undefined) throw new InvalidArgumentError(`Allowed choices are ${LINT_CODES.join(', ')}.`);
+  return [...before, code];
+}
+
 function changesOf(count: number, verb: string): string {
   return count === 1 ? `1 change ${verb}s` : `${count} changes ${verb}`;
 }
@@ -184,8 +232,7 @@ function told(job: () => void): boolean {
 /** Refuses what C's rpcgen would not take. */
 function checkFiles(files: readonly string[], options: CompileOptions): void {
   const reading = preprocessOptions(inputs(options));
-  for (const name of files)
-    checkPortable(readFileSync(name, 'utf8'), { ...reading, name, newStyle: options.newStyle });
+  for (const name of files) checkPortable(read(name), { ...reading, name, newStyle: options.newStyle });
 }
 
 function inputs(options: InputOptions): {
@@ -270,6 +317,27 @@ function build(): Command {
       diffCommand(before, after, inputOptions(own));
     });
   program
+    .command('fmt')
+    .description('lays files out in the one way; comments stay')
+    .argument('<files...>')
+    .option('--check', 'write nothing; fail where a file is laid out otherwise')
+    .action((files: string[], _: unknown, own: Command) => {
+      inputOptions(own, new Set(['check']));
+      fmtCommand(files, own.optsWithGlobals<{ check?: boolean }>().check === true);
+    });
+  program
+    .command('lint')
+    .description('what will hurt later in files that compile; exit code 1 where something will')
+    .argument('<files...>')
+    .addOption(
+      new Option('--allow <CODE>', 'say nothing of this (may be repeated)')
+        .choices(LINT_CODES)
+        .argParser(allowed),
+    )
+    .action((files: string[], _: unknown, own: Command) => {
+      lintCommand(files, inputOptions(own));
+    });
+  program
     .command('print')
     .description('the interface in canonical form')
     .argument('<file.x>')
@@ -281,15 +349,19 @@ function build(): Command {
 }
 
 /** The options of a subcommand, which compiles but writes no module. */
-function inputOptions(own: Command): InputOptions & DiffOptions {
+function inputOptions(
+  own: Command,
+  more: ReadonlySet<string> = new Set(),
+): InputOptions & DiffOptions & LintOptions {
   const program = own.parent;
   for (const option of program?.options ?? [])
     if (
       program?.getOptionValueSource(option.attributeName()) === 'cli' &&
-      !INPUT_OPTIONS.has(option.attributeName())
+      !INPUT_OPTIONS.has(option.attributeName()) &&
+      !more.has(option.attributeName())
     )
       throw new UsageError(`${option.long} is nothing that ${own.name()} knows`);
-  return own.optsWithGlobals<InputOptions & DiffOptions>();
+  return own.optsWithGlobals<InputOptions & DiffOptions & LintOptions>();
 }
 
 await run(build());

@@ -27,4 +27,6 @@ export { compileFiles, type FileOptions, outputPath, preprocessOptions } from '.
 export { type LoadOptions, loadInterface } from './load.js';
 export { type CodecOptions, type Interface, STRING_MODES, type StringMode } from './model.js';
 export { declaration, print } from './print.js';
+export { format } from './tools/format.js';
+export { LINT_CODES, type LintCode, type LintWarning, lint } from './tools/lint.js';
 export { checkPortable, type PortableOptions } from './tools/portable.js';

@@ -13,6 +13,18 @@ export function write(path: string, text: string): void {
   }
 }
 
+/** The text of a regular file. Throws CliError. */
+export function read(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined && !stat.isFile())
+    throw new CliError(stat.isDirectory() ? `${path} is a directory` : `${path} is not a regular file`);
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw failure(error, [path]);
+  }
+}
+
 /** What a regular file says; of anything else, as a terminal, nothing is known before it is written to. */
 export function readIfThere(path: string): string | undefined {
   try {

@@ -275,6 +275,36 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     });
   });
 
+  it('fmt lays files out, keeps comments, and --check tells of those that are not', () => {
+    write('e.x', 'struct s{int a;/* about a */};');
+    expect(run('fmt', '--check', 'e.x', 'msg.x')).toEqual({
+      status: 1,
+      stdout: '',
+      stderr:
+        'rpcgen-ts: e.x is laid out otherwise: run rpcgen-ts fmt e.x\nrpcgen-ts: msg.x is laid out otherwise: run rpcgen-ts fmt msg.x\n',
+    });
+    expect(read('e.x')).toBe('struct s{int a;/* about a */};');
+    expect(run('fmt', 'e.x', 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(read('e.x')).toBe('struct s {\n  int a;  /* about a */\n};\n');
+    expect(run('fmt', '--check', 'e.x', 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(run('fmt', 'none.x').stderr).toBe(
+      'rpcgen-ts: cannot open none.x: no such file or directory (ENOENT)\n',
+    );
+    expect(run('fmt', '--stdout', 'e.x').status).toBe(2);
+  });
+
+  it('lint tells what will hurt, with exit code 1, but for what is allowed', () => {
+    const { status, stdout } = run('lint', 'msg.x');
+    expect(status).toBe(1);
+    expect(stdout).toContain('msg.x:1:62: warning: this may have any number of bytes');
+    expect(stdout.trim().split('\n')).toHaveLength(3);
+    const allowed = ['unbounded', 'no-comment', 'no-null-procedure'].flatMap((code) => ['--allow', code]);
+    expect(run('lint', ...allowed, 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(run('lint', '--allow', 'zork', 'msg.x').status).toBe(2);
+    write('bad.x', 'struct a { foo x; };');
+    expect(run('lint', 'bad.x').status).toBe(1);
+  });
+
   it('print shows the canonical form', () => {
     expect(run('print', 'msg.x').stdout).toBe(
       'program MESSAGEPROG {\n  version MESSAGEVERS {\n    int PRINTMESSAGE(string<>) = 1;\n  } = 1;\n} = 536870913;\n',

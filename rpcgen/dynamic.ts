@@ -46,6 +46,7 @@ import type {
 } from './model.js';
 import { methodNames } from './names.js';
 import { isWide } from './output.js';
+import { said } from './tools/annotated.js';
 
 /** One procedure, of the same form as the runtime's `Procedure`, so that every client can call it. */
 export interface LiveProcedure {
@@ -58,6 +59,10 @@ export interface LiveProcedure {
   readonly args: Codec<unknown>;
   readonly result: Codec<unknown>;
   readonly doc: string | undefined;
+  /** As the `.x` says by `@rpc:idempotent`. */
+  readonly idempotent?: boolean;
+  /** Milliseconds that one call may take, as the `.x` says by `@rpc:deadline`. */
+  readonly deadlineMs?: number;
 }
 
 export interface LiveVersion {
@@ -107,6 +112,7 @@ export function live(model: Interface, options: CodecOptions = {}): LiveInterfac
           args: builder.outer(builder.args(procedure)),
           result: builder.outer(builder.codec(procedure.result)),
           doc: procedure.doc,
+          ...carried(procedure),
         }),
       );
       return { name: version.name, number: numberOf(version.number), procedures, doc: version.doc };
@@ -114,6 +120,14 @@ export function live(model: Interface, options: CodecOptions = {}): LiveInterfac
     return { name: program.name, number: numberOf(program.number), versions, doc: program.doc };
   });
   return { name: model.name, types, constants, programs };
+}
+
+function carried(procedure: Procedure): Pick<LiveProcedure, 'idempotent' | 'deadlineMs'> {
+  const { idempotent, deadlineMs } = said(procedure);
+  return {
+    ...(idempotent === undefined ? {} : { idempotent }),
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  };
 }
 
 const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {

@@ -8,6 +8,7 @@ import { encodeLines, indent, structDecode } from './emit-codecs.js';
 import { cap, type Field, minBytesOf, type Procedure, type Program, type Version } from './model.js';
 import { methodNames, upperFirst, versionName } from './names.js';
 import { docLines, LINE_WIDTH, literal, type Output, PURE } from './output.js';
+import { said } from './tools/annotated.js';
 
 /** Which halves of a program are wanted. */
 export interface Halves {
@@ -61,7 +62,7 @@ function numberLines(out: Output, name: string, ref: Program['number'], doc: str
 }
 
 function emitTable(out: Output, program: Program, version: Version, context: Context): Method[] {
-  const keys = new Set(['program', 'version', 'name', '__proto__']);
+  const keys = new Set(['program', 'version', 'name', 'uuid', '__proto__']);
   const names = methodNames(version);
   const numbers: string[] = [];
   const methods = version.procedures.map((procedure, i): Method => {
@@ -95,6 +96,8 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
     `  version: ${context.versionNumber},`,
     `  name: '${program.name}',`,
   );
+  const uuid = said(version).uuid ?? said(program).uuid;
+  if (uuid !== undefined) out.write(`  uuid: '${uuid}',`);
   for (const { procedure, constant, key, argsType, argsCodec, resultType } of methods) {
     const parts = [
       at,
@@ -103,6 +106,9 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
       `args: ${argsCodec}`,
       `result: ${out.outerCodecOf(procedure.result)}`,
     ];
+    const { idempotent, deadlineMs } = said(procedure);
+    if (idempotent === true) parts.push('idempotent: true');
+    if (deadlineMs !== undefined) parts.push(`deadlineMs: ${deadlineMs}`);
     const type = `${out.runtime('Procedure')}<${argsType}, ${resultType}>`;
     out.write(
       ...docLines(procedure.doc, '  '),
@@ -218,11 +224,17 @@ function emitClient(
       '',
       ...docLines(each.procedure.doc, '  '),
       ...broken(`  ${each.method}(`, signature, `): Promise<${each.resultType}> {`),
-      `    return this.#caller.call(${table}.${each.key}, ${passed}, options);`,
+      `    return this.#caller.call(${table}.${each.key}, ${passed}, ${optionsOf(each)});`,
       '  }',
     );
   }
   out.write('}');
+}
+
+/** The options of a call; a deadline of the `.x` holds where the call says nothing else. */
+function optionsOf({ procedure }: Method): string {
+  const { deadlineMs } = said(procedure);
+  return deadlineMs === undefined ? 'options' : `{ totalMs: ${deadlineMs}, ...options }`;
 }
 
 function emitServer(

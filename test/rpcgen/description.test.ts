@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { compile, compileFiles, emit, loadInterface } from '../../rpcgen/index.js';
+import { compile, compileFiles, emit, live, loadInterface } from '../../rpcgen/index.js';
 import {
   type Codec,
   type Description,
@@ -85,9 +85,39 @@ describe('the description in a generated module', () => {
   });
 });
 
+describe('annotations', () => {
+  it('are carried by the module and by live procedures, and a deadline is sent', () => {
+    const model = compile('program P { version V { int GET(int) = 1; int SET(int) = 2; } = 1; } = 7;');
+    // As the parser leaves them.
+    const programs = model.programs.map((program) => ({
+      ...program,
+      versions: program.versions.map((version) => ({
+        ...version,
+        annotations: { uuid: '12345678-1234-abcd-ef00-0123456789ab' },
+        procedures: version.procedures.map((procedure) => ({
+          ...procedure,
+          annotations: procedure.name === 'GET' ? { idempotent: true as const, deadlineMs: 2_000 } : {},
+        })),
+      })),
+    }));
+    const annotated = { ...model, programs };
+    const text = emit(annotated);
+    expect(text).toContain("  name: 'P',\n  uuid: '12345678-1234-abcd-ef00-0123456789ab',\n");
+    expect(text).toContain('    result: int,\n    idempotent: true,\n    deadlineMs: 2000,\n  } satisfies');
+    expect(text).toContain('call(pV1.GET, args, { totalMs: 2000, ...options });');
+    expect(text).toContain('call(pV1.SET, args, options);');
+    const [get, set] = live(annotated).programs[0]?.versions[0]?.procedures ?? [];
+    expect(get).toMatchObject({ idempotent: true, deadlineMs: 2_000 });
+    expect(set).not.toHaveProperty('idempotent');
+    const plain = wire(emit(model));
+    expect(wire(text)).toBe(plain);
+  });
+});
+
+const wire = (text: string): string => /wireFingerprint = '([0-9a-f]+)'/.exec(text)?.[1] ?? '';
+
 describe('the fingerprint', () => {
-  const print1 = (text: string): string =>
-    /wireFingerprint = '([0-9a-f]+)'/.exec(emit(compile(text)))?.[1] ?? '';
+  const print1 = (text: string): string => wire(emit(compile(text)));
   const BASE = 'struct s { int a; string b<9>; }; program P { version V { s F(s) = 1; } = 1; } = 7;';
 
   it('is the same for the same bytes, whatever the names', () => {

@@ -1,9 +1,12 @@
 /**
+ * `npm run fuzz -- rpcgen [files] [seed]`: random `.x` files against C; see test/interop/rpcgen-random.test.ts.
+ *
  * `npm run fuzz [-- seconds] [-- seed]`: mutated messages into the record parser, the message
  * decoder, the auth bodies and the dispatcher. Only declared errors may come out, no reply but a
  * well-formed one, and memory must not grow. It ends by time and by count, and prints its seed.
  */
 
+import { spawnSync } from 'node:child_process';
 import {
   AuthError,
   authSys,
@@ -210,8 +213,21 @@ function mutate(seed: Uint8Array, pick: (below: number) => number): Uint8Array {
   return bytes;
 }
 
+/** Random pairs of `.x` files against C, 500 unless `words` say how many; the test does the work and prints its seed. */
+function fuzzRpcgen([files = '500', seed]: readonly string[]): void {
+  const { status } = spawnSync('npx', ['vitest', 'run', 'test/interop/rpcgen-random.test.ts'], {
+    stdio: 'inherit',
+    env: { ...process.env, RANDOM_X: files, ...(seed === undefined ? {} : { SEED: seed }) },
+  });
+  process.exitCode = status ?? 1;
+}
+
 /** Runs it for the seconds and with the seed given, 60 and a new one otherwise; at most ten million inputs. */
 export function fuzzBench(words: readonly string[]): Promise<void> {
+  if (words[0] === 'rpcgen') {
+    fuzzRpcgen(words.slice(1));
+    return Promise.resolve();
+  }
   const seconds = Number(words[0] ?? 60);
   const seed = Number(words[1] ?? Math.floor(Math.random() * 0x1_0000_0000));
   console.log(`seed ${seed}, at most ${seconds} s`);

@@ -40,7 +40,8 @@ function main(check: boolean): void {
     const [model] = compileFiles([path]);
     if (model === undefined) continue;
     const output = outputPath(path);
-    const text = emit(model, modulesFor(path));
+    // The services here hand names on to the file system, which would replace escapes: they refuse what is not UTF-8.
+    const text = emit(model, { ...modulesFor(path), strings: 'strict' });
     if (existsSync(output) && readFileSync(output, 'utf8') === text) continue;
     stale.push(relative(root, output));
     if (!check) writeFileSync(output, text);

@@ -19,7 +19,7 @@ program.action(async (host: string, path: string, options: RemoteOptions) => {
   const result = await withProgram(host, of, options, (caller) =>
     new RemotedirProgV1Client(caller).dirReaddir(path),
   );
-  if (result.names === undefined)
+  if (result.status !== 0)
     throw new CliError(`${printable(path)} on ${host}: ${describeStatus(result.status)}`);
   for (const { name } of result.names) process.stdout.write(`${printable(name)}\n`);
 });

@@ -15,11 +15,13 @@ import {
   float,
   hyper,
   int,
+  lenient,
   list,
   type Named,
   nonEmptyList,
   nothing,
   opaque,
+  openEnumeration,
   optional,
   quadruple,
   type Shape,
@@ -32,7 +34,16 @@ import {
 } from '../xdr/index.js';
 import { components } from './graph.js';
 import { anyHold, targets } from './layout.js';
-import type { Field, Interface, NamedType, NumberRef, Procedure, Scalar, Type } from './model.js';
+import type {
+  CodecOptions,
+  Field,
+  Interface,
+  NamedType,
+  NumberRef,
+  Procedure,
+  Scalar,
+  Type,
+} from './model.js';
 import { methodNames } from './names.js';
 import { isWide } from './output.js';
 
@@ -47,6 +58,10 @@ export interface LiveProcedure {
   readonly args: Codec<unknown>;
   readonly result: Codec<unknown>;
   readonly doc: string | undefined;
+  /** As the `.x` says by `@rpc:idempotent`. */
+  readonly idempotent?: boolean;
+  /** Milliseconds that one call may take, as the `.x` says by `@rpc:deadline`. */
+  readonly deadlineMs?: number;
 }
 
 export interface LiveVersion {
@@ -73,10 +88,10 @@ export interface LiveInterface {
 }
 
 /** Live codecs for all types, and procedures for all programs, of a checked interface. */
-export function live(model: Interface): LiveInterface {
-  const builder = new Builder(model);
+export function live(model: Interface, options: CodecOptions = {}): LiveInterface {
+  const builder = new Builder(model, options);
   const types = new Map<string, Codec<unknown>>();
-  for (const type of model.types) types.set(type.name, builder.wire(type));
+  for (const type of model.types) types.set(type.name, builder.outer(builder.wire(type)));
   const constants = new Map(
     model.constants.map(({ name, value }): [string, number | bigint | string] => [
       name,
@@ -93,9 +108,10 @@ export function live(model: Interface): LiveInterface {
           number: numberOf(procedure.number),
           name: procedure.name,
           method: methods[i] as string,
-          args: builder.args(procedure),
-          result: builder.codec(procedure.result),
+          args: builder.outer(builder.args(procedure)),
+          result: builder.outer(builder.codec(procedure.result)),
           doc: procedure.doc,
+          ...carried(procedure),
         }),
       );
       return { name: version.name, number: numberOf(version.number), procedures, doc: version.doc };
@@ -103,6 +119,14 @@ export function live(model: Interface): LiveInterface {
     return { name: program.name, number: numberOf(program.number), versions, doc: program.doc };
   });
   return { name: model.name, types, constants, programs };
+}
+
+function carried(procedure: Procedure): Pick<LiveProcedure, 'idempotent' | 'deadlineMs'> {
+  const { idempotent, deadlineMs } = procedure.annotations;
+  return {
+    ...(idempotent === undefined ? {} : { idempotent }),
+    ...(deadlineMs === undefined ? {} : { deadlineMs }),
+  };
 }
 
 const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {
@@ -119,8 +143,10 @@ const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {
 
 class Builder {
   private readonly codecs = new Map<NamedType, Codec<unknown>>();
+  private readonly options: CodecOptions;
 
-  constructor(model: Interface) {
+  constructor(model: Interface, options: CodecOptions) {
+    this.options = options;
     // Those a type needs come before it, but for the ones it stands in a circle with.
     const calls = model.programs.flatMap(({ versions }) => versions.flatMap(({ procedures }) => procedures));
     const used = calls.flatMap(({ args, result }) =>
@@ -128,6 +154,11 @@ class Builder {
     );
     for (const group of components([...model.types, ...used], anyHold))
       for (const type of group) this.codecs.set(type, this.make(type));
+  }
+
+  /** The codec as those outside have it: lenient where that is asked for. */
+  outer(codec: Codec<unknown>): Codec<unknown> {
+    return this.options.lenient === true ? lenient(codec) : codec;
   }
 
   /** What the name of a type stands for on the wire. */
@@ -147,7 +178,7 @@ class Builder {
   codec(type: Type): Codec<unknown> {
     switch (type.kind) {
       case 'string':
-        return string(type.max?.size) as Codec<unknown>;
+        return this.string(type);
       case 'opaque':
         return opaque(type.max?.size) as Codec<unknown>;
       case 'fixedOpaque':
@@ -167,6 +198,11 @@ class Builder {
       default:
         return SCALARS[type.kind];
     }
+  }
+
+  private string(type: Type & { kind: 'string' }): Codec<unknown> {
+    const mode = type.mode ?? this.options.strings ?? 'utf8';
+    return (mode === 'bytes' ? opaque(type.max?.size) : string(type.max?.size, mode)) as Codec<unknown>;
   }
 
   private reference(type: NamedType): Codec<unknown> {
@@ -189,7 +225,8 @@ class Builder {
     switch (type.kind) {
       case 'enum': {
         const members = Object.fromEntries(type.members.map(({ name, value }) => [name, value]));
-        return enumeration(members, named) as Codec<unknown>;
+        const make = this.options.enums === 'open' ? openEnumeration : enumeration;
+        return make(members, named) as Codec<unknown>;
       }
       case 'struct': {
         const fields = type.fields.map((field) => this.field(field));

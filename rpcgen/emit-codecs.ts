@@ -3,7 +3,7 @@
  * `.x`. They must agree byte for byte with what dynamic.ts builds from the same model.
  */
 
-import { caseLabel, isOpen, restType } from './emit-types.js';
+import { boundedDoc, caseLabel, isLoose, restType } from './emit-types.js';
 import {
   type AliasType,
   type EnumType,
@@ -15,7 +15,7 @@ import {
   type UnionType,
   unalias,
 } from './model.js';
-import { LINE_WIDTH, type Output, property } from './output.js';
+import { docLines, LINE_WIDTH, type Output, PURE, property } from './output.js';
 
 /** The functions and the codec of a type. */
 export function emitCodec(out: Output, type: NamedType): void {
@@ -61,17 +61,31 @@ function codecLine(
   encode: string,
   decode: string,
 ): void {
-  const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> = ${out.xdr('codec')}(`;
+  const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> =`;
+  const [head, tail] = out.outer('|').split('|') as [string, string];
+  const start = `${line} ${head}${PURE}${out.xdr('codec')}(`;
   const args = [String(minBytes), encode, decode];
-  const whole = `${line}${args.join(', ')});`;
+  const whole = `${start}${args.join(', ')})${tail};`;
   if (whole.length <= LINE_WIDTH) out.write(whole);
-  else out.write(line, ...args.map((arg) => `  ${arg},`), ');');
+  else out.write(start, ...args.map((arg) => `  ${arg},`), `)${tail};`);
 }
 
 function emitEnum(out: Output, type: EnumType): void {
   const names = out.of(type);
   const quoted = `'${type.name}'`;
-  out.write('', `const ${names.values} = new Set<number>(Object.values(${names.type}));`, '');
+  if (out.hasOpenEnums) {
+    out.write('');
+    encoder(out, names.encode, names.type, ['w.int32(v);']);
+    out.write('');
+    decoder(out, names.decode, names.type, ['return r.int32();']);
+    out.write('');
+    codecLine(out, names.codec, names.type, 4, names.encode, names.decode);
+    return;
+  }
+  const head = `const ${names.values} = ${PURE}new Set<number>(`;
+  const values = `${PURE}Object.values(${names.type})`;
+  const line = `${head}${values});`;
+  out.write('', ...(line.length <= LINE_WIDTH ? [line] : [head, `  ${values},`, ');']), '');
   encoder(out, names.encode, names.type, [
     `if (!${names.values}.has(v)) w.badEnum(${quoted}, v);`,
     'w.int32(v);',
@@ -213,7 +227,7 @@ function unionEncode(out: Output, type: UnionType): string[] {
       lines.push(...labels, '  break;');
       return;
     }
-    const isCast = isOpen(type) && type.otherwise !== undefined;
+    const isCast = isLoose(type) && type.otherwise !== undefined;
     const value = isCast ? out.names.local(field.key) : `v.${field.key}`;
     const body = [...encodeLines(out, field.type, value), 'break;'];
     if (!isCast) {
@@ -243,7 +257,7 @@ function unionEncode(out: Output, type: UnionType): string[] {
     (otherwise?.field ?? null) === null;
   const head = encodeLines(out, discriminant.type, `v.${discriminant.key}`);
   // An open default ("any other number") would make TypeScript rule out the wrong arms: it is told not to narrow.
-  const isWidened = isOpen(type) && type.otherwise !== undefined;
+  const isWidened = isLoose(type) && type.otherwise !== undefined;
   const which = isWidened
     ? `v.${discriminant.key} as ${out.typeOf(discriminant.type)}`
     : `v.${discriminant.key}`;
@@ -295,7 +309,7 @@ function emitAlias(out: Output, type: AliasType): void {
   const { codec } = names;
   const target = type.type;
   const end = unalias(target);
-  out.write(`export type ${names.type} = ${out.typeOf(target)};`);
+  out.write(...docLines(boundedDoc(type.doc, target)), `export type ${names.type} = ${out.typeOf(target)};`);
   const isOwn =
     end === target && (end.kind === 'array' || end.kind === 'fixedArray' || end.kind === 'optional');
   if (isOwn) {
@@ -315,7 +329,7 @@ function emitAlias(out: Output, type: AliasType): void {
   }
   const functions = functionsOf(out, target);
   if (functions === undefined)
-    out.write(`export const ${codec}: ${out.xdr('Codec', true)}<${names.type}> = ${out.codecOf(end)};`);
+    out.write(`export const ${codec}: ${out.xdr('Codec', true)}<${names.type}> = ${out.outerCodecOf(end)};`);
   else codecLine(out, codec, names.type, type.minBytes, functions.encode, functions.decode);
 }
 

@@ -6,8 +6,8 @@
 
 import { encodeLines, indent, structDecode } from './emit-codecs.js';
 import { cap, type Field, minBytesOf, type Procedure, type Program, type Version } from './model.js';
-import { camelCase, methodNames, upperFirst, versionName } from './names.js';
-import { docLines, LINE_WIDTH, literal, type Output } from './output.js';
+import { methodNames, upperFirst, versionName } from './names.js';
+import { docLines, LINE_WIDTH, literal, type Output, PURE } from './output.js';
 
 /** Which halves of a program are wanted. */
 export interface Halves {
@@ -61,7 +61,7 @@ function numberLines(out: Output, name: string, ref: Program['number'], doc: str
 }
 
 function emitTable(out: Output, program: Program, version: Version, context: Context): Method[] {
-  const keys = new Set(['program', 'version', 'name', '__proto__']);
+  const keys = new Set(['program', 'version', 'name', 'uuid', '__proto__']);
   const names = methodNames(version);
   const numbers: string[] = [];
   const methods = version.procedures.map((procedure, i): Method => {
@@ -95,14 +95,19 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
     `  version: ${context.versionNumber},`,
     `  name: '${program.name}',`,
   );
+  const uuid = version.annotations.uuid ?? program.annotations.uuid;
+  if (uuid !== undefined) out.write(`  uuid: '${uuid}',`);
   for (const { procedure, constant, key, argsType, argsCodec, resultType } of methods) {
     const parts = [
       at,
       `number: ${constant}`,
       `name: '${procedure.name}'`,
       `args: ${argsCodec}`,
-      `result: ${out.codecOf(procedure.result)}`,
+      `result: ${out.outerCodecOf(procedure.result)}`,
     ];
+    const { idempotent, deadlineMs } = procedure.annotations;
+    if (idempotent === true) parts.push('idempotent: true');
+    if (deadlineMs !== undefined) parts.push(`deadlineMs: ${deadlineMs}`);
     const type = `${out.runtime('Procedure')}<${argsType}, ${resultType}>`;
     out.write(
       ...docLines(procedure.doc, '  '),
@@ -138,7 +143,7 @@ function argsOf(
   const { args } = procedure;
   const [only] = args;
   if (only === undefined) return { argsType: 'void', argsCodec: out.xdr('nothing') };
-  if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.codecOf(only.type) };
+  if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.outerCodecOf(only.type) };
   const base = `${context.base}${upperFirst(method)}Args`;
   const type = out.names.give(base);
   const codec = out.names.give(`${base.charAt(0).toLowerCase()}${base.slice(1)}Codec`);
@@ -151,7 +156,7 @@ function argsOf(
     '',
     `/** The arguments of ${procedure.name}, one after the other. */`,
     `export type ${type} = [${elements.join(', ')}];`,
-    `export const ${codec}: ${out.xdr('Codec', true)}<${type}> = ${out.xdr('codec')}(`,
+    `export const ${codec}: ${out.xdr('Codec', true)}<${type}> = ${PURE}${out.xdr('codec')}(`,
     `  ${minBytes},`,
     `  (w, [${names.join(', ')}]) => {`,
     ...indent(indent(encode)),
@@ -161,7 +166,7 @@ function argsOf(
     '  },',
     ');',
   );
-  return { argsType: type, argsCodec: codec };
+  return { argsType: type, argsCodec: out.outer(codec) };
 }
 
 /** The arguments' names as parameters: those of the `.x`, or arg1, arg2, ... */
@@ -218,11 +223,17 @@ function emitClient(
       '',
       ...docLines(each.procedure.doc, '  '),
       ...broken(`  ${each.method}(`, signature, `): Promise<${each.resultType}> {`),
-      `    return this.#caller.call(${table}.${each.key}, ${passed}, options);`,
+      `    return this.#caller.call(${table}.${each.key}, ${passed}, ${optionsOf(each)});`,
       '  }',
     );
   }
   out.write('}');
+}
+
+/** The options of a call; a deadline of the `.x` holds where the call says nothing else. */
+function optionsOf({ procedure }: Method): string {
+  const { deadlineMs } = procedure.annotations;
+  return deadlineMs === undefined ? 'options' : `{ totalMs: ${deadlineMs}, ...options }`;
 }
 
 function emitServer(
@@ -293,47 +304,4 @@ function broken(head: string, parts: string, tail: string): string[] {
   if (line.length <= LINE_WIDTH) return [line];
   const indentation = ' '.repeat(head.search(/\S/));
   return [head, `${indentation}  ${parts},`, `${indentation}${tail}`];
-}
-
-/** A first server and a first client, to be edited; see `--samples`. */
-export function emitSamples(
-  program: Program,
-  module: string,
-): { readonly server: string; readonly client: string } {
-  const server = [`// A first server for ${program.name}, to be edited: rpcgen-ts will not write it again.`];
-  const client = [`// A first client for ${program.name}, to be edited: rpcgen-ts will not write it again.`];
-  const factories = program.versions.map((version) => `create${versionName(program, version)}`);
-  const classes = program.versions.map((version) => `${versionName(program, version)}Client`);
-  server.push('', `import { ${factories.join(', ')} } from '${module}';`);
-  client.push(
-    '',
-    `import type { Caller } from 'rpcbind-ts/runtime';`,
-    `import { ${classes.join(', ')} } from '${module}';`,
-  );
-  program.versions.forEach((version, i) => {
-    const variable = camelCase(version.name);
-    server.push('', `export const ${variable} = ${factories[i]}({`);
-    client.push(
-      '',
-      `/** Calls each procedure once: fill in what they are to be asked. */`,
-      `export async function try${upperFirst(variable)}(caller: Caller): Promise<${classes[i]}> {`,
-      `  const client = new ${classes[i]}(caller);`,
-    );
-    methodNames(version).forEach((method, m) => {
-      const procedure = version.procedures[m] as Procedure;
-      const isVoid = procedure.args.length === 0 && procedure.result.kind === 'void';
-      if (!(isVoid && procedure.number.value === 0n))
-        server.push(
-          `  async ${method}() {`,
-          `    throw new Error('${procedure.name} is not written yet');`,
-          '  },',
-        );
-      if (procedure.args.length === 0)
-        client.push(`  console.log('${procedure.name}', await client.${method}());`);
-      else client.push(`  // console.log('${procedure.name}', await client.${method}(...));`);
-    });
-    server.push('});');
-    client.push('  return client;', '}');
-  });
-  return { server: `${server.join('\n')}\n`, client: `${client.join('\n')}\n` };
 }

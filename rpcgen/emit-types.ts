@@ -1,6 +1,6 @@
 /** Constants and types of a checked interface, as TypeScript declarations. */
 
-import type { Constant, EnumType, Field, StructType, Type, UnionType } from './model.js';
+import type { Bound, Constant, EnumType, Field, StructType, Type, UnionType } from './model.js';
 import { unalias } from './model.js';
 import { docLines, isWide, LINE_WIDTH, literal, type Output, quote } from './output.js';
 
@@ -24,10 +24,41 @@ export function emitEnumType(out: Output, type: EnumType): void {
   out.write(...docLines(type.doc), `export const ${name} = {`);
   for (const member of type.members)
     out.write(...docLines(member.doc, '  '), `  ${memberKey(member.name)}: ${member.value},`);
-  out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}];`);
+  const others = out.hasOpenEnums ? ` | ${out.xdr('OtherNumber', true)}` : '';
+  out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}]${others};`);
 }
 
-/** An interface; of a linked list's node, without the link. */
+/** A doc comment with the bounds of the type, where it has some that the comment does not tell by itself. */
+export function boundedDoc(doc: string | undefined, type: Type): string {
+  const note = boundNote(unalias(type));
+  const isTold = note !== undefined && doc !== undefined && new RegExp(`\\b${note.size}\\b`).test(doc);
+  return [doc ?? '', isTold ? '' : (note?.text ?? '')].filter((text) => text !== '').join('\n');
+}
+
+function boundNote(type: Type): { readonly text: string; readonly size: number } | undefined {
+  const note = (how: string, { size }: Bound, unit: string): { text: string; size: number } => ({
+    text: `${how} ${size} ${size === 1 ? unit : `${unit}s`}`,
+    size,
+  });
+  switch (type.kind) {
+    case 'string':
+    case 'opaque':
+      return type.max === null ? undefined : note('at most', type.max, 'byte');
+    case 'fixedOpaque':
+      return note('exactly', type.size, 'byte');
+    case 'array':
+      return type.max === null ? undefined : note('at most', type.max, 'element');
+    case 'fixedArray':
+      return note('exactly', type.size, 'element');
+    default:
+      return undefined;
+  }
+}
+
+/**
+ * An object type; of a linked list's node, without the link. An alias rather than an interface, since an editor
+ * that points at the name then shows the members.
+ */
 export function emitStructType(out: Output, type: StructType): void {
   const { type: name } = out.of(type);
   const note =
@@ -39,9 +70,10 @@ export function emitStructType(out: Output, type: StructType): void {
     out.write(`export type ${name} = Record<string, never>;`);
     return;
   }
-  out.write(`export interface ${name} {`);
-  for (const field of type.fields) out.write(...docLines(field.doc, '  '), `  ${member(out, field)};`);
-  out.write('}');
+  out.write(`export type ${name} = {`);
+  for (const field of type.fields)
+    out.write(...docLines(boundedDoc(field.doc, field.type), '  '), `  ${member(out, field)};`);
+  out.write('};');
 }
 
 /** One object type for each arm, told apart by the discriminant. */
@@ -57,9 +89,9 @@ export function emitUnionType(out: Output, type: UnionType): void {
   const rest = restType(out, type);
   if (type.otherwise !== undefined && rest !== undefined) {
     const { otherwise } = type;
-    // TypeScript has no "any number but these": so that the arms' members can be asked for at all,
+    // TypeScript has no "any bigint but these": so that the arms' members can be asked for at all,
     // the open arm says that it has none of them.
-    const keys = new Set(isOpen(type) ? type.arms.flatMap((arm) => arm.field?.key ?? []) : []);
+    const keys = new Set(isLoose(type) ? type.arms.flatMap((arm) => arm.field?.key ?? []) : []);
     if (otherwise !== null) keys.delete(otherwise.key);
     // Every object has these, so none can be said to lack them.
     for (const key of Object.getOwnPropertyNames(Object.prototype)) keys.delete(key);
@@ -68,7 +100,8 @@ export function emitUnionType(out: Output, type: UnionType): void {
   const parts = arms.map(({ which, field, others }) => {
     const head = `${type.discriminant.key}: ${which}`;
     if (field === null) return `{ ${head}${others} }`;
-    const doc = field.doc === undefined || field.doc.includes('\n') ? [] : docLines(field.doc);
+    const own = field.doc === undefined || field.doc.includes('\n') ? undefined : field.doc;
+    const doc = docLines(boundedDoc(own, field.type).replaceAll('\n', '; '));
     return `{ ${head}; ${[...doc, member(out, field)].join(' ')}${others} }`;
   });
   out.write(...docLines(type.doc));
@@ -90,10 +123,13 @@ function member(out: Output, field: Field): string {
   return `${field.key}: ${out.typeOf(field.type)}`;
 }
 
-/** Whether the discriminants of a default cannot be told as a type. */
-export function isOpen(type: UnionType): boolean {
+/**
+ * Whether the discriminants of a default cannot be told from those of the arms by TypeScript. For an int they can:
+ * `OtherNumber` is a type that takes any number but no literal.
+ */
+export function isLoose(type: UnionType): boolean {
   const { kind } = unalias(type.discriminant.type);
-  return kind !== 'bool' && kind !== 'named';
+  return kind === 'hyper' || kind === 'uhyper';
 }
 
 /** The discriminants that no case names, as a type; undefined where there are none. */
@@ -105,8 +141,11 @@ export function restType(out: Output, type: UnionType): string | undefined {
     return left.length === 0 ? undefined : left.length === 2 ? 'boolean' : String(left[0]);
   }
   const whole = out.typeOf(type.discriminant.type);
-  if (of.kind !== 'named' || named.size === 0) return whole;
-  if (of.type.kind === 'enum' && of.type.members.every((each) => named.has(each.value))) return undefined;
+  if (named.size === 0) return whole;
+  if (of.kind === 'int' || of.kind === 'uint') return out.xdr('OtherNumber', true);
+  if (of.kind !== 'named') return whole;
+  const isWhole = of.type.kind === 'enum' && of.type.members.every((each) => named.has(each.value));
+  if (isWhole) return out.hasOpenEnums ? out.xdr('OtherNumber', true) : undefined;
   const cases = type.arms.flatMap((arm) => arm.cases.map((each) => caseType(out, type, each)));
   return `Exclude<${whole}, ${cases.join(' | ')}>`;
 }

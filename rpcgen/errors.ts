@@ -19,8 +19,8 @@ export interface Span {
   readonly end: number;
 }
 
-/** Stable codes: a text that is not the language, a name that is wrong, a type that cannot be. */
-export type IdlErrorCode = 'IDL_SYNTAX' | 'IDL_NAME' | 'IDL_TYPE';
+/** Stable codes: a text that is not the language, a name that is wrong, a type that cannot be, what C's rpcgen refuses. */
+export type IdlErrorCode = 'IDL_SYNTAX' | 'IDL_NAME' | 'IDL_TYPE' | 'IDL_PORTABLE';
 
 /** A name that nobody defines. */
 export interface Missing {

@@ -4,7 +4,7 @@
 export type * from './ast.js';
 export type { CheckOptions } from './check.js';
 export { check, compile, type ParseOptions, parse } from './compile.js';
-export { type Change, diff } from './diff.js';
+export { type Change, diff, type Level } from './diff.js';
 export {
   type LiveInterface,
   type LiveProcedure,
@@ -13,7 +13,7 @@ export {
   live,
 } from './dynamic.js';
 export { type EmitOptions, emit } from './emit.js';
-export { emitSamples } from './emit-programs.js';
+export { emitSamples, type SampleOptions } from './emit-samples.js';
 export {
   type Diagnostic,
   formatDiagnostic,
@@ -31,8 +31,18 @@ export {
   outputPath,
   type Project,
   type ProjectOptions,
+  preprocessOptions,
   type Stub,
 } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';
-export type { Annotations, Interface } from './model.js';
+export {
+  type Annotations,
+  type CodecOptions,
+  type Interface,
+  STRING_MODES,
+  type StringMode,
+} from './model.js';
 export { declaration, print } from './print.js';
+export { format } from './tools/format.js';
+export { LINT_CODES, type LintCode, type LintWarning, lint } from './tools/lint.js';
+export { checkPortable, type PortableOptions } from './tools/portable.js';

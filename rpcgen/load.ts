@@ -3,9 +3,10 @@
 import { compile } from './compile.js';
 import { type LiveInterface, live } from './dynamic.js';
 import { compileFiles, type FileOptions, preprocessOptions } from './files.js';
+import type { CodecOptions } from './model.js';
 
 /** What {@link loadInterface} may be told. */
-export interface LoadOptions extends Pick<FileOptions, 'defines' | 'includeDirs' | 'imports'> {
+export interface LoadOptions extends CodecOptions, Pick<FileOptions, 'defines' | 'includeDirs' | 'imports'> {
   /** The name of the text, for messages. Default `input.x`. */
   readonly name?: string;
 }
@@ -20,10 +21,11 @@ export function loadInterface(textOrPath: string, options: LoadOptions = {}): Li
   if (/^[^\n;{}]*\.(?:x|rpcl)$/.test(textOrPath)) {
     const [model] = compileFiles([textOrPath], options);
     if (model === undefined) throw new TypeError('one file compiles to one interface');
-    return live(model);
+    return live(model, options);
   }
   const { name } = options;
   return live(
     compile(textOrPath, { ...preprocessOptions(options), ...(name === undefined ? {} : { name }) }),
+    options,
   );
 }

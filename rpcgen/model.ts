@@ -47,6 +47,16 @@ export const MAX_UINT32 = 2n ** 32n - 1n;
 export const STRING_MODES = ['utf8', 'strict', 'latin1', 'bytes'] as const;
 export type StringMode = (typeof STRING_MODES)[number];
 
+/** How codecs treat what peers send, where the file itself does not say so. */
+export interface CodecOptions {
+  /** Strings that have no mode of their own. Default `utf8`, which keeps bytes that are not UTF-8 as escapes. */
+  readonly strings?: StringMode | undefined;
+  /** `open` keeps numbers that are no members of their enum; `strict`, the default, refuses them. */
+  readonly enums?: 'open' | 'strict' | undefined;
+  /** Whether padding that is not zero and bools beyond 0 and 1 are accepted. Default false. */
+  readonly lenient?: boolean | undefined;
+}
+
 /** What the annotations of one declaration, or of a file's head, say. */
 export interface Annotations {
   /** `@rpc:idempotent`: to run the procedure twice is the same as to run it once. */

@@ -5,16 +5,21 @@
 
 import {
   type Bound,
+  type CodecOptions,
   type Constant,
   type EnumType,
   type Field,
   type Interface,
   type NamedType,
   type NumberRef,
+  type StringMode,
   type Type,
   unalias,
 } from './model.js';
 import { IMPORTABLE, isReserved, Names, type TypeNames, typeNames } from './names.js';
+
+/** Before a call or a `new` at the top of a module: a bundler may drop it where nobody uses what it gives. */
+export const PURE = '/* @__PURE__ */ ';
 
 /** Lines longer than this are broken where that is easy. */
 export const LINE_WIDTH = 110;
@@ -42,6 +47,9 @@ export const CALLS: Partial<
   quadruple: { call: 'fixedOpaque', codec: 'quadruple', type: 'Uint8Array' },
 };
 
+/** Comments and strings of the output, in which a name is no use of it. */
+const NO_CODE = /\/\*.*?\*\/|'(?:\\.|[^'\\])*'/gs;
+
 export class Output {
   readonly names = new Names();
   readonly lines: string[] = [];
@@ -51,9 +59,16 @@ export class Output {
   private readonly emitted = new Set<Constant>();
   private readonly imports = new Map<string, Map<string, { local: string; isType: boolean }>>();
   private readonly specifiers: Specifiers;
+  private readonly strings: StringMode;
+  /** Whether enums keep numbers that are no members. */
+  readonly hasOpenEnums: boolean;
+  private readonly isLenient: boolean;
 
-  constructor(model: Interface, specifiers: Specifiers) {
+  constructor(model: Interface, specifiers: Specifiers, options: CodecOptions = {}) {
     this.specifiers = specifiers;
+    this.strings = options.strings ?? 'utf8';
+    this.hasOpenEnums = options.enums === 'open';
+    this.isLenient = options.lenient ?? false;
     for (const type of model.types)
       this.types.set(
         type,
@@ -80,6 +95,11 @@ export class Output {
   /** The same for a type of the runtime. */
   runtime(name: string): string {
     return this.importName(this.specifiers.runtime, name, true, 'rpc_');
+  }
+
+  /** A name of another generated module. */
+  far(specifier: string, name: string): string {
+    return this.importName(specifier, name, false, 'other_');
   }
 
   private importName(specifier: string, name: string, isType: boolean, prefix: string): string {
@@ -171,6 +191,8 @@ export class Output {
       }
       case 'named':
         return this.of(type.type).type;
+      case 'string':
+        return this.modeOf(type) === 'bytes' ? 'Uint8Array' : 'string';
       default:
         return (CALLS[type.kind] as { type: string }).type;
     }
@@ -186,21 +208,48 @@ export class Output {
       case 'list':
         return type.minLength === 0 ? this.of(type.node).listCodec : this.of(type.node).codec;
       case 'optional':
-        return `${this.xdr('optional')}(${this.codecOf(type.element)})`;
+        return `${PURE}${this.xdr('optional')}(${this.codecOf(type.element)})`;
       case 'array': {
         const max = type.max === null ? '' : `, ${this.bound(type.max)}`;
-        return `${this.xdr('array')}(${this.codecOf(type.element)}${max})`;
+        return `${PURE}${this.xdr('array')}(${this.codecOf(type.element)}${max})`;
       }
       case 'fixedArray':
-        return `${this.xdr('fixedArray')}(${this.codecOf(type.element)}, ${this.bound(type.size)})`;
+        return `${PURE}${this.xdr('fixedArray')}(${this.codecOf(type.element)}, ${this.bound(type.size)})`;
       case 'string':
-      case 'opaque':
-        return `${this.xdr(type.kind)}(${type.max === null ? '' : this.bound(type.max)})`;
+      case 'opaque': {
+        const { codec, args } = this.bytesCall(type);
+        return `${PURE}${this.xdr(codec)}(${args.join(', ')})`;
+      }
       case 'fixedOpaque':
-        return `${this.xdr('fixedOpaque')}(${this.bound(type.size)})`;
+        return `${PURE}${this.xdr('fixedOpaque')}(${this.bound(type.size)})`;
       default:
         return this.xdr((CALLS[type.kind] as { codec: string }).codec);
     }
+  }
+
+  /** The codec of a type of which values are decoded from outside: of a lenient module, a lenient one. */
+  outerCodecOf(type: Type): string {
+    const isOwn = type.kind === 'named' || type.kind === 'list' || type.kind === 'void';
+    return isOwn ? this.codecOf(type) : this.outer(this.codecOf(type));
+  }
+
+  /** An expression for a codec, made lenient where the module is. */
+  outer(codec: string): string {
+    return this.isLenient ? `${PURE}${this.xdr('lenient')}(${codec})` : codec;
+  }
+
+  /** What the strings of a type are here. */
+  modeOf(type: Type & { kind: 'string' }): StringMode {
+    return type.mode ?? this.strings;
+  }
+
+  /** string and opaque: what is called, on the codec library as on writer and reader, and with what behind the value. */
+  private bytesCall(type: Type & { kind: 'string' | 'opaque' }): { codec: string; args: string[] } {
+    const max = type.max === null ? [] : [this.bound(type.max)];
+    const mode = type.kind === 'opaque' ? 'bytes' : this.modeOf(type);
+    if (mode === 'bytes') return { codec: 'opaque', args: max };
+    if (mode === 'strict') return { codec: 'string', args: max };
+    return { codec: 'string', args: [max[0] ?? this.xdr('MAX_LENGTH'), quote(mode)] };
   }
 
   /** A type as one call on writer or reader: itself, or what its typedefs stand for. */
@@ -210,8 +259,10 @@ export class Output {
     if (call === undefined) return undefined;
     switch (end.kind) {
       case 'string':
-      case 'opaque':
-        return { name: call.call, args: end.max === null ? [] : [this.bound(end.max)] };
+      case 'opaque': {
+        const { codec, args } = this.bytesCall(end);
+        return { name: codec, args };
+      }
       case 'fixedOpaque':
         return { name: call.call, args: [this.bound(end.size)] };
       case 'quadruple':
@@ -221,13 +272,19 @@ export class Output {
     }
   }
 
-  /** The import declarations that all that was written needs. */
+  /**
+   * The import declarations of all names that stand in what was written. A name may have been asked for and then
+   * not written, as where a constant's own number was there already.
+   */
   importLines(): string[] {
     const lines: string[] = [];
+    const code = this.lines.join('\n').replaceAll(NO_CODE, ' ');
+    const used = new Set(code.match(/[A-Za-z_$][\w$]*/g));
     for (const [specifier, names] of [...this.imports].toSorted(([a], [b]) => compare(a, b))) {
-      const sorted = [...names].toSorted(
-        ([a], [b]) => compare(a.toLowerCase(), b.toLowerCase()) || compare(a, b),
-      );
+      const sorted = [...names]
+        .filter(([, { local }]) => used.has(local))
+        .toSorted(([a], [b]) => compare(a.toLowerCase(), b.toLowerCase()) || compare(a, b));
+      if (sorted.length === 0) continue;
       const allTypes = sorted.every(([, { isType }]) => isType);
       const parts = sorted.map(([name, { local, isType }]) => {
         const renamed = local === name ? name : `${name} as ${local}`;

@@ -21,6 +21,11 @@ export interface Procedure<A = unknown, R = unknown> {
    * in the duplicate request cache. Default false.
    */
   readonly idempotent?: boolean;
+  /**
+   * How long one call may take, in milliseconds, as the `.x` says it. Clients made by rpcgen-ts send it as `totalMs`
+   * where the call says nothing else; nothing else obeys it.
+   */
+  readonly deadlineMs?: number;
 }
 
 /** What may be said of one call; what is not said is taken from the client's own options. */

@@ -6,6 +6,7 @@
 import { XdrError } from './errors.js';
 import { XdrReader, type XdrReaderOptions } from './reader.js';
 import type { Codec } from './shape.js';
+import type { StringMode } from './text.js';
 import { MAX_LENGTH, XdrWriter, type XdrWriterOptions } from './writer.js';
 
 /** The value type of a codec: `Infer<typeof point>`. */
@@ -20,7 +21,7 @@ export function codec<T>(
   return { minBytes, encode, decode };
 }
 
-let shared: XdrWriter | undefined = new XdrWriter();
+let shared: XdrWriter | undefined = /* @__PURE__ */ new XdrWriter();
 
 /**
  * The XDR of `value`, a multiple of 4 bytes (RFC 4506 section 3).
@@ -177,12 +178,12 @@ export function fixedOpaque(size: number): Codec<Uint8Array> {
   };
 }
 
-/** string of at most `max` bytes of UTF-8 (RFC 4506 section 4.11). */
-export function string(max: number = MAX_LENGTH): Codec<string> {
+/** string of at most `max` bytes (RFC 4506 section 4.11), UTF-8 and nothing else where `mode` does not say so. */
+export function string(max: number = MAX_LENGTH, mode: StringMode = 'strict'): Codec<string> {
   return {
     minBytes: 4,
-    encode: (w, v) => w.string(v, max),
-    decode: (r) => r.string(max),
-    shape: { kind: 'string', max },
+    encode: (w, v) => w.string(v, max, mode),
+    decode: (r) => r.string(max, mode),
+    shape: { kind: 'string', max, mode },
   };
 }

@@ -6,8 +6,29 @@
 
 import type { Infer } from './codec.js';
 import type { XdrReader } from './reader.js';
-import type { Arm, Codec, Field, Named } from './shape.js';
+import type { Arm, Codec, Field, Named, OtherNumber } from './shape.js';
 import { MAX_LENGTH, type XdrWriter } from './writer.js';
+
+/**
+ * `inner`, which accepts padding that is not zero and any bool but 0 as true, wherever they stand in the value;
+ * see `lenient` of {@link XdrReaderOptions}. It encodes as strictly as ever.
+ */
+export function lenient<T>(inner: Codec<T>): Codec<T> {
+  return { ...inner, decode: (reader) => reader.leniently(inner.decode) };
+}
+
+/** enum of which numbers that are no members are values too: those of a newer version of the interface. */
+export function openEnumeration<const M extends Readonly<Record<string, number>>>(
+  members: M,
+  named: Named = {},
+): Codec<M[keyof M] | OtherNumber> {
+  return {
+    minBytes: 4,
+    encode: (writer, value) => writer.int32(value),
+    decode: (reader) => reader.int32(),
+    shape: { ...named, kind: 'enum', members, isOpen: true },
+  };
+}
 
 /** enum (RFC 4506 section 4.3): members only, on both ways. `members` maps names to values. */
 export function enumeration<const M extends Readonly<Record<string, number>>>(

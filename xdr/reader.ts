@@ -6,6 +6,7 @@
 
 import { XdrError } from './errors.js';
 import { fewInts } from './ints.js';
+import { escapedFrom, latin1From, type StringMode } from './text.js';
 import { DEFAULT_MAX_DEPTH } from './writer.js';
 
 /** Bounds on what one message may make us build; see {@link XdrReader}. */
@@ -14,6 +15,11 @@ export interface XdrReaderOptions {
   readonly maxDepth?: number;
   /** Most elements of all arrays and linked lists of one message together. Default {@link DEFAULT_MAX_ELEMENTS}. */
   readonly maxElements?: number;
+  /**
+   * Accept padding that is not zero, and any bool but 0 as true, from peers that are known to send them. Many bytes
+   * then stand for one value: nothing may be signed or compared as bytes. Default false.
+   */
+  readonly lenient?: boolean;
 }
 
 /** Default for the elements of all arrays and lists in one message. */
@@ -35,15 +41,15 @@ const MAX_LENGTH = 0xffff_ffff;
 const OFFSET_MASK = MAX_READER_BYTES;
 
 /** Eight bytes in the machine's own order, seen in several ways: to read a number so beats a DataView for it. */
-const words = new Int32Array(2);
-const floats = new Float32Array(words.buffer);
-const doubles = new Float64Array(words.buffer);
-const bigInts = new BigInt64Array(words.buffer);
-const bigUints = new BigUint64Array(words.buffer);
+const words = /* @__PURE__ */ new Int32Array(2);
+const floats = /* @__PURE__ */ new Float32Array(words.buffer);
+const doubles = /* @__PURE__ */ new Float64Array(words.buffer);
+const bigInts = /* @__PURE__ */ new BigInt64Array(words.buffer);
+const bigUints = /* @__PURE__ */ new BigUint64Array(words.buffer);
 /** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
-const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+const HIGH = /* @__PURE__ */ highWord();
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Reads XDR. It works on the bytes as they are handed in and makes no view of its own until
@@ -59,6 +65,7 @@ export class XdrReader {
   private elements = 0;
   private readonly maxDepth: number;
   private readonly maxElements: number;
+  private isLenient: boolean;
 
   /** Starts on a message of at most {@link MAX_READER_BYTES} bytes, else `XDR_LIMIT`. */
   constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
@@ -67,6 +74,7 @@ export class XdrReader {
     this.end = bytes.length;
     this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
     this.maxElements = options.maxElements ?? DEFAULT_MAX_ELEMENTS;
+    this.isLenient = options.lenient ?? false;
   }
 
   /** Starts on another message, with the same limits. */
@@ -134,11 +142,12 @@ export class XdrReader {
     return doubles[0] as number;
   }
 
-  /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`. */
+  /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`, unless the reader is lenient. */
   bool(): boolean {
     const value = this.uint32();
-    if (value > 1) this.fail('XDR_BAD_ENUM', `${value} is neither 0 (false) nor 1 (true)`, 4);
-    return value === 1;
+    if (value > 1 && !this.isLenient)
+      this.fail('XDR_BAD_ENUM', `${value} is neither 0 (false) nor 1 (true)`, 4);
+    return value !== 0;
   }
 
   /** Fixed-length opaque (RFC 4506 section 4.9), as a copy. */
@@ -151,8 +160,8 @@ export class XdrReader {
     return this.copy(this.size(max));
   }
 
-  /** string (RFC 4506 section 4.11): UTF-8, anything else is `XDR_RANGE`; `max` counts bytes. */
-  string(max: number = MAX_LENGTH): string {
+  /** string (RFC 4506 section 4.11): UTF-8, where `mode` says nothing else; `max` counts bytes. See {@link StringMode}. */
+  string(max: number = MAX_LENGTH, mode?: StringMode): string {
     const at = (this.at & OFFSET_MASK) + 4;
     if (at > this.end) this.truncated(4);
     const announced = word(this.bytes, at - 4);
@@ -166,7 +175,7 @@ export class XdrReader {
         return text;
       }
     }
-    return this.anyString(max);
+    return this.anyString(max, mode);
   }
 
   /**
@@ -232,6 +241,17 @@ export class XdrReader {
     return rest;
   }
 
+  /** Decodes a part of the message as a lenient reader does; see {@link XdrReaderOptions}. */
+  leniently<T>(decode: (reader: XdrReader) => T): T {
+    const before = this.isLenient;
+    this.isLenient = true;
+    try {
+      return decode(this);
+    } finally {
+      this.isLenient = before;
+    }
+  }
+
   /** Demands that the message ends here. */
   finish(): void {
     if (this.at !== this.end)
@@ -260,7 +280,7 @@ export class XdrReader {
   }
 
   /** A string of any length, by its own bytes' check and the decoder where it must. */
-  private anyString(max: number): string {
+  private anyString(max: number, mode: StringMode | undefined): string {
     const size = this.size(max);
     const at = this.at;
     this.skip(size);
@@ -268,9 +288,12 @@ export class XdrReader {
       const text = shortAscii(this.bytes, at, size);
       if (text !== undefined) return text;
     }
+    const bytes = this.bytes.subarray(at, at + size);
+    if (mode === 'latin1') return latin1From(bytes);
     try {
-      return utf8.decode(this.bytes.subarray(at, at + size));
+      return utf8.decode(bytes);
     } catch (cause) {
+      if (mode === 'utf8') return escapedFrom(bytes);
       throw new XdrError('XDR_RANGE', 'a string that is not UTF-8', { offset: at, cause });
     }
   }
@@ -338,7 +361,7 @@ export class XdrReader {
     const padded = this.at + size + (-size & 3);
     if (padded > this.end) this.truncated(size);
     for (let at = this.at + size; at < padded; at++) {
-      if (this.bytes[at] !== 0) {
+      if (this.bytes[at] !== 0 && !this.isLenient) {
         this.at = at;
         this.fail('XDR_PADDING', `padding byte 0x${this.bytes[at]?.toString(16)} where zero is due`, 0);
       }
@@ -361,6 +384,11 @@ export class XdrReader {
   }
 }
 
+/** 1 where the higher word of eight bytes comes second in memory, as on every little-endian machine, else 0. */
+function highWord(): 0 | 1 {
+  return new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+}
+
 function tooLong(length: number): never {
   throw new XdrError(
     'XDR_LIMIT',
@@ -379,7 +407,9 @@ function word(bytes: Uint8Array, at: number): number {
 }
 
 /** Room for the codes of a string of each short length: a call is spread from such an array without making one. */
-const codes = Array.from({ length: SHORT_STRING + 1 }, (_, length) => new Array<number>(length).fill(0));
+const codes = /* @__PURE__ */ Array.from({ length: SHORT_STRING + 1 }, (_, length) =>
+  new Array<number>(length).fill(0),
+);
 
 /**
  * At most {@link SHORT_STRING} characters of ASCII, or undefined where a byte is beyond it. One call of fromCharCode

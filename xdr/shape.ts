@@ -5,6 +5,7 @@
  */
 
 import type { XdrReader } from './reader.js';
+import type { StringMode } from './text.js';
 import type { XdrWriter } from './writer.js';
 
 /**
@@ -18,6 +19,17 @@ export interface Codec<T> {
   decode(reader: XdrReader): T;
   /** What the type is made of, for those that walk it (JSON, printing). Generated codecs have none. */
   readonly shape?: Shape;
+}
+
+/**
+ * The discriminants of a union's default, where the union is switched by an integer: any number that no case names.
+ * It exists as a type only. TypeScript has no "number, but not 0"; an enum is the one type that takes any `number`,
+ * yet no literal, so that `status === 0` chooses the arm of 0, and `{ status: 0 }` without that arm's member is an
+ * error. A literal of one's own is written `2 as number`, and compared as `(status as number) === 2`.
+ */
+export declare enum OtherNumber {
+  any = 0.5,
+  other = 0.25,
 }
 
 /** A member of a struct, or the value of a union's arm. */
@@ -54,10 +66,11 @@ export type Shape = Named &
           | 'bool'
           | 'void';
       }
-    | { readonly kind: 'enum'; readonly members: Readonly<Record<string, number>> }
+    /** Of an open one, numbers that are no members are values too. */
+    | { readonly kind: 'enum'; readonly members: Readonly<Record<string, number>>; readonly isOpen?: boolean }
     | { readonly kind: 'fixedOpaque'; readonly size: number }
     | { readonly kind: 'opaque'; readonly max: number }
-    | { readonly kind: 'string'; readonly max: number }
+    | { readonly kind: 'string'; readonly max: number; readonly mode: StringMode }
     | { readonly kind: 'fixedArray'; readonly element: Codec<unknown>; readonly size: number }
     | { readonly kind: 'array'; readonly element: Codec<unknown>; readonly max: number }
     | { readonly kind: 'list'; readonly element: Codec<unknown>; readonly minLength: 0 | 1 }

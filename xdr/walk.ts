@@ -8,8 +8,8 @@
  *   hyper, unsigned hyper    decimal string; a number is accepted while it is exact
  *   float, double            number; "NaN", "Infinity", "-Infinity" and "-0" as strings
  *   bool                     true, false
- *   enum                     the member's name; its number is accepted
- *   string                   string
+ *   enum                     the member's name; its number is accepted; of an open one, other numbers
+ *   string                   string; a byte that is not UTF-8 as a lone surrogate, "\udc80" to "\udcff"
  *   opaque, quadruple        string of base64, or of hex digits with `opaque: 'hex'`
  *   arrays, linked lists     array
  *   optional                 null, or the value
@@ -108,6 +108,7 @@ class Walk {
         return this.opaque === 'hex' ? toHex(value) : toBase64(value);
       case 'enum': {
         const name = Object.keys(shape.members).find((each) => shape.members[each] === value);
+        if (name === undefined && shape.isOpen === true) return expect(value, 'number', path);
         return (
           name ?? fail('XDR_BAD_ENUM', `${String(value)} is no member of enum ${shape.name ?? ''}`, path)
         );
@@ -271,7 +272,8 @@ function armOf(shape: Union, which: unknown, path: string): Field | null {
 
 function enumFromJson(shape: Shape & { kind: 'enum' }, json: Json | undefined, path: string): number {
   if (typeof json === 'string' && Object.hasOwn(shape.members, json)) return shape.members[json] as number;
-  if (typeof json === 'number' && Object.values(shape.members).includes(json)) return json;
+  if (typeof json === 'number' && (shape.isOpen === true || Object.values(shape.members).includes(json)))
+    return json;
   return fail('XDR_BAD_ENUM', `${JSON.stringify(json)} is no member of enum ${shape.name ?? ''}`, path);
 }
 

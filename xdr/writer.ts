@@ -5,6 +5,7 @@
  */
 
 import { XdrError } from './errors.js';
+import { bytesOfEscaped, bytesOfLatin1, type StringMode } from './text.js';
 
 /** Bounds on what one message may be; see {@link XdrWriter}. */
 export interface XdrWriterOptions {
@@ -28,13 +29,13 @@ const KEEP_BYTES = 1024 * 1024;
 const SHORT_STRING = 48;
 
 /** Eight bytes in the machine's own order; a big number is taken apart here, which beats a DataView. */
-const words = new Int32Array(2);
-const bigInts = new BigInt64Array(words.buffer);
-const bigUints = new BigUint64Array(words.buffer);
+const words = /* @__PURE__ */ new Int32Array(2);
+const bigInts = /* @__PURE__ */ new BigInt64Array(words.buffer);
+const bigUints = /* @__PURE__ */ new BigUint64Array(words.buffer);
 /** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
-const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+const HIGH = /* @__PURE__ */ highWord();
 
-const utf8 = new TextEncoder();
+const utf8 = /* @__PURE__ */ new TextEncoder();
 
 /** Writes XDR. Every method throws {@link XdrError} `XDR_RANGE` for a value of the wrong kind or size. */
 export class XdrWriter {
@@ -176,8 +177,11 @@ export class XdrWriter {
     this.raw(value);
   }
 
-  /** string (RFC 4506 section 4.11) as UTF-8; `max` counts bytes. A lone surrogate is refused, not replaced. */
-  string(value: string, max: number = MAX_LENGTH): void {
+  /**
+   * string (RFC 4506 section 4.11) as UTF-8, where `mode` says nothing else; `max` counts bytes. A lone surrogate is
+   * refused, not replaced, unless it is an escape of {@link StringMode} `utf8`.
+   */
+  string(value: string, max: number = MAX_LENGTH, mode?: StringMode): void {
     if (typeof value !== 'string') this.badNumber('a string', value);
     const units = value.length;
     if (units > max)
@@ -186,7 +190,7 @@ export class XdrWriter {
     // Three bytes a UTF-16 unit at worst; the rest is length and padding.
     if (start + units * 3 + 4 > this.capacity) {
       if (start + units * 3 + 4 > this.maxBytes) {
-        this.longString(value, max);
+        this.otherString(value, max, mode);
         return;
       }
       this.grow(units * 3 + 8);
@@ -202,9 +206,8 @@ export class XdrWriter {
       }
     }
     if (size < units) {
-      size = utf8.encodeInto(value, bytes.subarray(start)).written;
-      if (size !== units) this.checkWellFormed(value);
-      if (size > max) this.fail('XDR_LIMIT', `a string of ${size} bytes where at most ${max} are allowed`);
+      size = this.anyString(value, max, mode);
+      if (size < 0) return;
     }
     this.view.setUint32(start - 4, size);
     this.at = start + size;
@@ -313,18 +316,37 @@ export class XdrWriter {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${show(value)}`);
   }
 
-  /** A string whose worst case would not fit the message: measured exactly, at the price of a copy. */
-  private longString(value: string, max: number): void {
-    this.checkWellFormed(value);
-    const encoded = utf8.encode(value);
+  /** Bytes of a string that are written behind room for their length; less than 0 where the string is written whole. */
+  private anyString(value: string, max: number, mode: StringMode | undefined): number {
+    const size = mode === 'latin1' ? -1 : utf8.encodeInto(value, this.bytes.subarray(this.at + 4)).written;
+    if (size < 0 || (size !== value.length && !value.isWellFormed())) {
+      this.otherString(value, max, mode);
+      return -1;
+    }
+    if (size > max) this.fail('XDR_LIMIT', `a string of ${size} bytes where at most ${max} are allowed`);
+    return size;
+  }
+
+  /** A string that is not plain UTF-8, or whose worst case would not fit the message: at the price of a copy. */
+  private otherString(value: string, max: number, mode: StringMode | undefined): void {
+    const encoded =
+      mode === 'latin1'
+        ? bytesOfLatin1(value)
+        : value.isWellFormed()
+          ? utf8.encode(value)
+          : mode === 'utf8'
+            ? bytesOfEscaped(value)
+            : undefined;
+    if (encoded === undefined)
+      this.fail(
+        'XDR_RANGE',
+        mode === 'latin1'
+          ? 'a string with a character that Latin-1 does not have'
+          : 'a string with half a surrogate pair, which UTF-8 cannot hold',
+      );
     if (encoded.length > max)
       this.fail('XDR_LIMIT', `a string of ${encoded.length} bytes where at most ${max} are allowed`);
     this.opaque(encoded);
-  }
-
-  private checkWellFormed(value: string): void {
-    if (!value.isWellFormed())
-      this.fail('XDR_RANGE', 'a string with half a surrogate pair, which UTF-8 cannot hold');
   }
 
   private raw(value: Uint8Array): void {
@@ -365,6 +387,11 @@ export class XdrWriter {
   private fail(code: XdrError['code'], reason: string, path = ''): never {
     throw new XdrError(code, reason, { offset: this.at, path });
   }
+}
+
+/** 1 where the higher word of eight bytes comes second in memory, as on every little-endian machine, else 0. */
+function highWord(): 0 | 1 {
+  return new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 }
 
 /** A value as an error message shows it: short, and never the content of a large one. */

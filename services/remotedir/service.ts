@@ -67,7 +67,8 @@ export async function createRemotedir(options: RemotedirOptions): Promise<Servic
     async dirReaddir(path: string, { peer }: CallContext): Promise<dir_result> {
       const names = await listNames(roots, path, maxEntries);
       if (typeof names === 'number') return { status: names };
-      if (peer.transport === 'udp' && wireBytes(names) > maxUdpBytes) return { status: errno.EMSGSIZE };
+      if (peer.transport === 'udp' && wireBytes(names) > maxUdpBytes)
+        return { status: errno.EMSGSIZE as number };
       return { status: 0, names: names.map((name) => ({ name })) };
     },
   });

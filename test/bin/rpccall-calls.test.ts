@@ -231,6 +231,16 @@ describe('rpccall list and describe', () => {
 });
 
 describe('rpccall encode and decode', () => {
+  it('keep a name that is not UTF-8 there and back', async () => {
+    const names = path.join(folder, 'names.x');
+    await writeFile(names, 'struct dir { string name<20>; };');
+    for (const hex of ['00000004b0a1c8a0', '00000003418c6300', '00000004c7d1b1db']) {
+      const { stdout } = await rpccall('decode', names, 'dir', hex);
+      expect(stdout).toContain('\\udc');
+      expect((await rpccall('encode', names, 'dir', stdout.trim())).stdout).toBe(`${hex}\n`);
+    }
+  });
+
   it('turn JSON into bytes and back, in every form of bytes', async () => {
     expect((await rpccall('encode', file, 'pair', '{"a":1,"b":-1}')).stdout).toBe('00000001ffffffff\n');
     expect((await rpccall('encode', file, 'pair', '{"a":1,"b":-1}', '--to', 'base64')).stdout).toBe(

@@ -66,10 +66,42 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('msg.x', '--force').status).toBe(0);
   });
 
+  it('--strings, --enums and --lenient say how codecs treat what is not strict', () => {
+    write('e.x', 'enum e { A = 1 }; struct s { string n<9>; e one; };');
+    expect(run('--strings', 'bytes', '--enums', 'open', '--lenient', 'e.x').status).toBe(0);
+    expect(read('e.gen.ts')).toContain('w.opaque(v.n, 9);');
+    expect(read('e.gen.ts')).toContain('[keyof typeof e] | OtherNumber;');
+    expect(read('e.gen.ts')).toContain('lenient(/* @__PURE__ */ codec(');
+    expect(run('e.x').status).toBe(0);
+    expect(read('e.gen.ts')).toContain("w.string(v.n, 9, 'utf8');");
+    expect(run('--strings', 'utf16', 'e.x').stderr).toContain(
+      'Allowed choices are utf8, strict, latin1, bytes',
+    );
+  });
+
+  it('--portable refuses what C’s rpcgen would not take, with line and column, and writes nothing', () => {
+    write(
+      'e.x',
+      'struct s {\n  string *note;\n};\nprogram P { version V { s *F(int, int) = 1; } = 1; } = 1;\n',
+    );
+    expect(run('e.x').status).toBe(0);
+    rmSync(join(dir, 'e.gen.ts'));
+    const { status, stderr } = run('--portable', 'e.x');
+    expect(status).toBe(1);
+    expect(stderr).toContain("e.x:2:10: error: C's rpcgen does not take a pointer to string");
+    expect(stderr).toContain("e.x:4:27: error: C's rpcgen does not take a pointer as a result");
+    expect(stderr).toMatch(/rpcgen-ts: 2 errors\n$/);
+    expect(existsSync(join(dir, 'e.gen.ts'))).toBe(false);
+    write('e.x', 'program P { version V { int F(int, int) = 1; } = 1; } = 1;\n');
+    expect(run('--portable', 'e.x').stderr).toContain('several arguments, but as rpcgen -N');
+    expect(run('--portable', '-N', 'e.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+  });
+
   it('--samples writes a first server and client once', () => {
     expect(run('--samples', 'msg.x').status).toBe(0);
     expect(read('msg.server.ts')).toContain('createMessageprogV1({');
     expect(read('msg.client.ts')).toContain('new MessageprogV1Client(caller)');
+    expect(JSON.parse(read('msg.answers.json'))).toEqual({ 'MESSAGEPROG.1.PRINTMESSAGE': 0 });
     write('msg.server.ts', 'mine');
     expect(run('--samples', 'msg.x').stderr).toContain('msg.server.ts is there already and stays as it is');
     expect(read('msg.server.ts')).toBe('mine');
@@ -157,6 +189,7 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     [['-o', 'a.ts', 'msg.x', 'other.x'], '-o names one file, for one input'],
     [['-o', 'a.ts', '--stdout', 'msg.x'], '--stdout and --out exclude each other'],
     [['-o', './msg.x', '--force', 'msg.x'], 'would be written over: it is an input'],
+    [['-N', 'msg.x'], '-N belongs to --portable'],
     [['--samples', '--check', 'msg.x'], '--samples and --check exclude each other'],
     [['--samples', '--stdout', 'msg.x'], '--samples and --stdout exclude each other'],
     [['--samples', '--types', 'msg.x'], '--samples and --types exclude each other'],
@@ -205,7 +238,7 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
       status: 1,
       stdout: '',
       stderr:
-        'rpcgen-ts: cannot open pprint: no such file or directory (ENOENT); the subcommands are print and diff\n',
+        'rpcgen-ts: cannot open pprint: no such file or directory (ENOENT); the subcommands are print, diff, fmt and lint\n',
     });
   });
 
@@ -249,6 +282,56 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('diff', 'msg.x', 'msg.x')).toMatchObject({ status: 0, stdout: 'nothing breaks the wire\n' });
     expect(run('diff', 'msg.x', 'new.x')).toMatchObject({ status: 1 });
     expect(run('diff', 'msg.x', 'new.x').stdout).toContain('procedure PRINTMESSAGE: was number 1, is 2');
+  });
+
+  it('diff tells extensions apart, fails on them where that is asked, and speaks JSON', () => {
+    write('more.x', MSG.replace('= 1; } = 1;', '= 1; void NEW(void) = 2; } = 1;'));
+    const said = 'EXTENDS  program MESSAGEPROG version 1 procedure NEW: is new\n';
+    expect(run('diff', 'msg.x', 'more.x')).toEqual({
+      status: 0,
+      stdout: `${said}nothing breaks the wire; 1 change extends it\n`,
+      stderr: '',
+    });
+    expect(run('diff', '--fail-on', 'extends', 'msg.x', 'more.x').status).toBe(1);
+    expect(run('diff', '--fail-on', 'extends', 'msg.x', 'msg.x').status).toBe(0);
+    expect(run('diff', '--fail-on', 'ok', 'msg.x', 'msg.x').status).toBe(2);
+    const { status, stdout } = run('diff', '--json', 'more.x', 'msg.x');
+    expect(status).toBe(1);
+    const where = 'program MESSAGEPROG version 1 procedure NEW';
+    expect(JSON.parse(stdout)).toEqual({
+      level: 'breaks',
+      changes: [{ level: 'breaks', where, what: 'is gone' }],
+    });
+  });
+
+  it('fmt lays files out, keeps comments, and --check tells of those that are not', () => {
+    write('e.x', 'struct s{int a;/* about a */};');
+    expect(run('fmt', '--check', 'e.x', 'msg.x')).toEqual({
+      status: 1,
+      stdout: '',
+      stderr:
+        'rpcgen-ts: e.x is laid out otherwise: run rpcgen-ts fmt e.x\nrpcgen-ts: msg.x is laid out otherwise: run rpcgen-ts fmt msg.x\n',
+    });
+    expect(read('e.x')).toBe('struct s{int a;/* about a */};');
+    expect(run('fmt', 'e.x', 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(read('e.x')).toBe('struct s {\n  int a;  /* about a */\n};\n');
+    expect(run('fmt', '--check', 'e.x', 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(run('fmt', 'none.x').stderr).toBe(
+      'rpcgen-ts: cannot open none.x: no such file or directory (ENOENT)\n',
+    );
+    expect(run('fmt', '--stdout', 'e.x').status).toBe(2);
+  });
+
+  it('lint tells what will hurt, with exit code 1, but for what is allowed', () => {
+    const { status, stdout } = run('lint', 'msg.x');
+    expect(status).toBe(1);
+    expect(stdout).toContain('msg.x:1:62: warning: this may have any number of bytes');
+    expect(stdout.trim().split('\n')).toHaveLength(3);
+    const allowed = ['unbounded', 'no-comment', 'no-null-procedure'].flatMap((code) => ['--allow', code]);
+    expect(run('lint', ...allowed, 'msg.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(run('lint', '--allow', 'zork', 'msg.x').status).toBe(2);
+    write('bad.x', 'struct a { foo x; };');
+    expect(run('lint', 'bad.x').status).toBe(1);
   });
 
   it('print shows the canonical form', () => {

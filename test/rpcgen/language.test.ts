@@ -133,7 +133,7 @@ describe('names that every object has', () => {
       'use.ts':
         "import { e, type s, type u, type v, type w } from './a.gen.js';\n" +
         'export const all: [s, u, u, u, w, w, v] = [{ constructor: 1, __proto___: 2, valueOf: 3 }, { d: 1, constructor: 7 },\n' +
-        '  { d: 2, __proto___: 7 }, { d: 3 }, { d: 1n, constructor: 7 }, { d: 3n, x: 7 }, { d: e.__proto__, hasOwnProperty: 7 }];\n',
+        '  { d: 2, __proto___: 7 }, { d: 3 as number }, { d: 1n, constructor: 7 }, { d: 3n, x: 7 }, { d: e.__proto__, hasOwnProperty: 7 }];\n',
     });
     generate(dir, ['a.x']);
     expect(typeErrors(dir)).toEqual([]);

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { afterAll, describe, expect, it } from 'vitest';
-import { compile, IdlError } from '../../rpcgen/index.js';
+import { checkPortable, compile, IdlError } from '../../rpcgen/index.js';
 import {
   AuthError,
   auth_stat,
@@ -91,8 +91,9 @@ describe('IdlError', () => {
     ['IDL_SYNTAX', 'struct {'],
     ['IDL_NAME', 'struct a { missing b; };'],
     ['IDL_TYPE', 'typedef int a[-1];'],
+    ['IDL_PORTABLE', 'struct a { string *b; };'],
   ])('%s', async (code, text) => {
-    expect(await codeOf(() => compile(text), IdlError)).toBe(code);
+    expect(await codeOf(() => [compile(text), checkPortable(text)], IdlError)).toBe(code);
   });
 });
 

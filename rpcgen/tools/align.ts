@@ -1,0 +1,57 @@
+/** Which members of two versions of a list are the same ones, so that what was put in or taken out shows as that. */
+
+/** One step from the old list to the new: both sides, or one only. */
+export interface Step<T> {
+  readonly before: T | undefined;
+  readonly after: T | undefined;
+}
+
+/** Costs: a member put in or taken out; one that has another name, or another type; one that has both. */
+const PUT = 1;
+const RENAMED = 0.9;
+const RETYPED = 0.6;
+const REPLACED = 1.9;
+
+/** Beyond so many pairs to compare, the members are taken in their order as they stand. */
+const MAX_PAIRS = 4_000_000;
+
+/** The cheapest way from `before` to `after`, in their order. */
+export function align<T>(
+  before: readonly T[],
+  after: readonly T[],
+  sameName: (a: T, b: T) => boolean,
+  sameType: (a: T, b: T) => boolean,
+): Step<T>[] {
+  const [rows, columns] = [before.length, after.length];
+  if (rows * columns > MAX_PAIRS)
+    return Array.from({ length: Math.max(rows, columns) }, (_, i) => ({
+      before: before[i],
+      after: after[i],
+    }));
+  const width = columns + 1;
+  const cost = new Float64Array((rows + 1) * width);
+  const at = (i: number, j: number): number => cost[i * width + j] as number;
+  const pair = (i: number, j: number): number => {
+    const [a, b] = [before[i] as T, after[j] as T];
+    if (sameName(a, b)) return sameType(a, b) ? 0 : RETYPED;
+    return sameType(a, b) ? RENAMED : REPLACED;
+  };
+  for (let i = rows; i >= 0; i--)
+    for (let j = columns; j >= 0; j--) {
+      const ways = [
+        i < rows && j < columns ? pair(i, j) + at(i + 1, j + 1) : Infinity,
+        i < rows ? PUT + at(i + 1, j) : Infinity,
+        j < columns ? PUT + at(i, j + 1) : Infinity,
+      ];
+      cost[i * width + j] = i === rows && j === columns ? 0 : Math.min(...ways);
+    }
+  const steps: Step<T>[] = [];
+  for (let i = 0, j = 0; i < rows || j < columns; ) {
+    if (i < rows && j < columns && at(i, j) === pair(i, j) + at(i + 1, j + 1))
+      steps.push({ before: before[i++], after: after[j++] });
+    else if (i < rows && at(i, j) === PUT + at(i + 1, j))
+      steps.push({ before: before[i++], after: undefined });
+    else steps.push({ before: undefined, after: after[j++] });
+  }
+  return steps;
+}

@@ -93,7 +93,7 @@ class Publisher implements Publication {
     if (state === 'refused')
       throw new RpcbindError(
         'RPCBIND_REFUSED',
-        `rpcbind on port ${this.port} refuses the registration: another owner holds one of ${this.names()}`,
+        `rpcbind on port ${this.port} refuses the registration: another owner holds one of ${this.names()}, or it is not for this user to register`,
       );
     this.state = state;
     this.onState(state);

@@ -17,7 +17,7 @@ export async function register(
   const isDone = await ask(undefined, options, (remote) => remote.set(entry));
   return isDone
     ? undefined
-    : `Could not register prog ${program} version ${version} on ${netid}: it is registered there at another address (rpcinfo-ts unset ${program} ${version} ${netid} removes it)`;
+    : `Could not register prog ${program} version ${version} on ${netid}: it is registered there at another address (rpcinfo-ts unset ${program} ${version} ${netid} removes it), or it is another owner's or not for this user to register`;
 }
 
 /** Removes a registration, from all netids where `netid` is empty. Resolves with what went wrong, or undefined. */

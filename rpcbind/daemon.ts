@@ -38,6 +38,16 @@ export const DISCOVERY_GROUP = 'ff02::202';
  * SET has less than 2 KiB; what is passed on by CALLIT may be this long less its headers.
  */
 export const MAX_CALL_BYTES = 9_000;
+/** Connections of one listener: a caller asks and goes, so a thousand at a time is a busy host. */
+export const MAX_CONNECTIONS = 1_024;
+/** Connections of one source, so that four hosts are needed to take all. */
+export const MAX_CONNECTIONS_PER_SOURCE = 256;
+/** Connections of a listener that callers of this host alone take. */
+export const RESERVED_CONNECTIONS = 128;
+/** What all connections together may hold of calls that are not whole: 8 MiB, some 900 of the largest. */
+export const MAX_UNFINISHED_BYTES = 8 * 1024 * 1024;
+/** What all callers together may leave unread of replies: 32 MiB, three tables of the most registrations. */
+export const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 
 /** A door that a service manager opened before us. */
 export interface InheritedDoor {
@@ -127,6 +137,9 @@ class Daemon implements Rpcbind {
   /** What is said of every TCP and unix door. */
   private readonly stream = {
     maxRecordBytes: MAX_CALL_BYTES,
+    maxConnections: MAX_CONNECTIONS,
+    maxConnectionsPerSource: MAX_CONNECTIONS_PER_SOURCE,
+    reservedConnections: RESERVED_CONNECTIONS,
     mayConnect: (peer: Peer): boolean => this.mayConnect(peer),
   };
   private closing: Promise<void> | undefined;
@@ -161,6 +174,8 @@ class Daemon implements Rpcbind {
     });
     this.relay = new Relay(this.binder, options.remoteCalls ?? false);
     this.server = createServer({
+      maxUnfinishedBytes: MAX_UNFINISHED_BYTES,
+      maxUnsentBytes: MAX_UNSENT_BYTES,
       onError: (error: unknown) => options.onError?.(error),
       // What the cache keeps are replies to forwarded calls: a call sent again is charged again.
       mayReplay: (peer, bytes) => this.access.mayTakeTable(peer, bytes),

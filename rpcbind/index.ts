@@ -30,6 +30,11 @@ export {
   DISCOVERY_GROUP,
   type InheritedDoor,
   MAX_CALL_BYTES,
+  MAX_CONNECTIONS,
+  MAX_CONNECTIONS_PER_SOURCE,
+  MAX_UNFINISHED_BYTES,
+  MAX_UNSENT_BYTES,
+  RESERVED_CONNECTIONS,
   type Rpcbind,
   type RpcbindDaemonOptions,
 } from './daemon.js';

@@ -100,9 +100,9 @@ try; try -i; try -i --allow-register 10.8.1.0/24; try --allow 10.8.1.0/24`);
       'true',
       'RPC_AUTH',
       'RPC_AUTH',
-      // Who is on no list is not answered over UDP, and told so over TCP.
+      // Who is on no list is not answered over UDP, and its connections are closed when they come.
       'RPC_TIMEOUT',
-      'RPC_AUTH',
+      'RPC_CLOSED',
     ]);
   }, 60_000);
 });

@@ -261,17 +261,24 @@ describe('a program number', () => {
     expect(registry.set(row({ netid: 'udp6', address: '::.4.1' }))).toBe('owned');
   });
 
-  it('is asked for behind the version registered last too', () => {
+  it('is root’s where root has an older version of it, behind one of unknown', () => {
+    const registry = new Registry();
+    registry.set(row({ version: 1, owner: UNKNOWN }));
+    registry.set(row({ version: 2, owner: SUPERUSER }));
+    registry.set(row({ version: 3, owner: UNKNOWN }), { isRestored: true });
+    expect(registry.set(row({ version: 4, owner: '1000' }))).toBe('owned');
+    registry.remove(registry.findExact(row().program, 2, 'udp')!);
+    expect(registry.set(row({ version: 4, owner: '1000' }))).toBe('added');
+  });
+
+  it('of which root and a user have versions takes further ones from root alone', () => {
     const registry = new Registry();
     registry.set(row({ version: 1 }));
     registry.set(row({ version: 2, owner: SUPERUSER }));
-    registry.set(row({ version: 3, owner: SUPERUSER }));
-    registry.remove(registry.findExact(row().program, 3, 'udp')!);
-    registry.remove(registry.findExact(row().program, 2, 'udp')!);
-    expect(registry.set(row({ version: 4, owner: '1001' }))).toBe('owned');
-    expect(registry.set(row({ version: 4, owner: '1000' }))).toBe('added');
-    registry.set(row({ version: 5, owner: SUPERUSER }));
-    expect(registry.set(row({ version: 6, owner: '1000' }))).toBe('owned');
+    expect(registry.set(row({ version: 3 }))).toBe('owned');
+    expect(registry.set(row({ version: 3, owner: SUPERUSER }))).toBe('added');
+    for (const version of [2, 3]) registry.remove(registry.findExact(row().program, version, 'udp')!);
+    expect(registry.set(row({ version: 4 }))).toBe('added');
   });
 
   it('of unknown owners takes anybody’s, and what files say is not asked', () => {

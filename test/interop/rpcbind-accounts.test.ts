@@ -206,7 +206,7 @@ done`);
       'udp answered',
       'tcp answered',
       'udp RPC_TIMEOUT',
-      'tcp RPC_AUTH',
+      'tcp RPC_CLOSED',
     ]);
   }, 60_000);
 });

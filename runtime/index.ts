@@ -142,6 +142,7 @@ export {
   type ServerStats,
 } from './server.js';
 export { unmapped } from './sockaddr.js';
+export { MAX_SHARE_SOURCES } from './shares.js';
 export {
   checkPath,
   connectTcp,

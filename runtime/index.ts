@@ -82,6 +82,7 @@ export type {
 } from './events.js';
 export type { InterceptedCall, Interceptor } from './interceptor.js';
 export { inodeOfConnection, isLoopbackGuarded, peerUid } from './localpeer.js';
+export { serveInWorker } from './inworker.js';
 export { connectLoopback, type LoopbackFaults } from './loopback.js';
 export {
   type CallHeader,
@@ -184,9 +185,14 @@ export {
   type UdpListenOptions,
 } from './udplistener.js';
 export {
+  DEFAULT_MAX_RESTART_MS,
+  DEFAULT_MIN_RESTART_MS,
+  DEFAULT_WORKER_GRACE_MS,
+  DEFAULT_WORKER_START_MS,
   DEFAULT_WORKERS,
-  serveInWorker,
   startWorkers,
+  WorkerError,
   type WorkerOptions,
   type WorkerPool,
+  type WorkerStats,
 } from './workers.js';

@@ -39,7 +39,7 @@ export const files_status = {
   FILES_BUSY: 6,
   /** No such upload: begin anew. */
   FILES_NO_UPLOAD: 7,
-  /** The piece does not belong there: beyond the end, or too far ahead of the others. */
+  /** The piece does not belong there: beyond the end, too far ahead of the others, or one gap too many among them. */
   FILES_BAD_OFFSET: 8,
   /** The content is not what its SHA-256 said; the upload is gone. */
   FILES_BAD_CHECKSUM: 9,
@@ -169,7 +169,7 @@ export const files_pieceCodec: Codec<files_piece> = codec(28, encodeFiles_piece,
 export interface files_info {
   name: files_name;
   size: bigint;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; 0 for what is before, 2^63-1 for what is beyond. */
   modified: bigint;
 }
 

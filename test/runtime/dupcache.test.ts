@@ -1,5 +1,6 @@
 /** The duplicate request cache: what it remembers, what it drops, and where it ends. */
 
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, it } from 'vitest';
 import {
   connectLoopback,
@@ -12,6 +13,7 @@ import {
   emptyCallHeader,
   MAX_SHARE_SOURCES,
   noCredentials,
+  type Origin,
   type Procedure,
   writeCall,
 } from '../../runtime/index.js';
@@ -356,6 +358,39 @@ describe('a lossy way', () => {
     ['later', true],
   ])('runs each call that is answered %s exactly once', async (_name, later) => {
     expect(await runs(count, later)).toBe(200);
+  });
+
+  it('replays the very first call of a server, and takes it for no duplicate when it comes', () => {
+    let ran = 0;
+    const dispatcher = new Dispatcher();
+    dispatcher.add({
+      ...{ program: ECHO_PROGRAM, version: 1, name: 'COUNTER' },
+      procedures: [{ procedure: count as Procedure, handle: () => ++ran }],
+    });
+    const duplicates: unknown[] = [];
+    const listen = (event: unknown): unknown => duplicates.push(event);
+    subscribe('rpcbind-ts:server:duplicate', listen);
+    try {
+      const replies: (string | undefined)[] = [];
+      const peer = { transport: 'udp', address: '', port: 1, localAddress: '', localPort: 0 } as const;
+      const { signal } = new AbortController();
+      const reply = (message: Uint8Array): unknown => replies.push(hex(message));
+      const origin: Origin = { peer, source: 1, maxReplyBytes: 1_000, signal, reply };
+      const writer = new XdrWriter();
+      writeCall(writer, 1, count as Procedure, noCredentials);
+      int.encode(writer, 5);
+      const message = writer.take();
+      dispatcher.handle(message, origin);
+      expect(duplicates).toEqual([]);
+      expect(dispatcher.stats().dupCache).toMatchObject({ entries: 1, inProgress: 0, misses: 1 });
+      dispatcher.handle(message, origin);
+      expect(replies).toHaveLength(2);
+      expect(replies[1]).toBe(replies[0]);
+      expect(ran).toBe(1);
+      expect(duplicates).toMatchObject([{ action: 'replayed', xid: 1 }]);
+    } finally {
+      unsubscribe('rpcbind-ts:server:duplicate', listen);
+    }
   });
 
   it('may run an idempotent call again', async () => {

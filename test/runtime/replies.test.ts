@@ -1,4 +1,4 @@
-/** Which datagrams a client takes for the reply to its call, and what it does with the others. */
+/** Which reply reaches whom: what a client takes for the reply to its call, and to whom a server sends late ones. */
 
 import dgram from 'node:dgram';
 import net from 'node:net';
@@ -8,12 +8,14 @@ import {
   connectTcp,
   connectUdp,
   createClient,
+  createServer,
   type ResultError,
   type RpcClient,
   TimeoutError,
 } from '../../runtime/index.js';
 import { XdrError } from '../../xdr/index.js';
-import { add, echo } from '../support/echo.js';
+import { add, echo, echoService, slow } from '../support/echo.js';
+import { freePort } from '../support/ports.js';
 import { until } from '../support/until.js';
 
 const cleanUps: (() => unknown)[] = [];
@@ -136,6 +138,61 @@ describe.each([
     expect(await client.call(add, one)).toBe(3);
     await until(() => client.stats().strayReplies === 3);
   });
+});
+
+describe('a client that sent its call more than once', () => {
+  it('cannot know whether a server that is gone by now has run it', async () => {
+    const socket = dgram.createSocket('udp4');
+    let count = 0;
+    // It goes after the second sending, so that the third is refused.
+    socket.on('message', () => {
+      count += 1;
+      if (count === 2) socket.close();
+    });
+    await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done));
+    const client = await clientOf(socket.address().port, true, { timeoutMs: 50, totalMs: 20_000 });
+    await expect(client.call(add, one)).rejects.toMatchObject({ code: 'RPC_CONNECT', executed: 'unknown' });
+    expect(client.stats().resends).toBe(2);
+    // The next call goes out once, and is refused: nobody has run it.
+    await expect(client.call(add, one)).rejects.toMatchObject({ code: 'RPC_CONNECT', executed: 'no' });
+  });
+});
+
+describe.each([
+  ['plain', false],
+  ['native', true],
+])('a UDP server, the %s way', (_name, native) => {
+  it.each(['127.0.0.1', '0.0.0.0'])(
+    'at %s sends late replies to those who called, though others have called since',
+    async (host) => {
+      const late: (() => void)[] = [];
+      const server = createServer({
+        services: [echoService(({ peer }) => new Promise((done) => late.push(() => done(peer.port))))],
+      });
+      cleanUps.push(() => server.close({ drainMs: 10 }));
+      const { port } = await server.listenUdp({ host, native });
+      const options = { timeoutMs: 20_000, totalMs: 20_000 };
+      const callers = await Promise.all(
+        Array.from({ length: 12 }, async () => {
+          const localPort = await freePort();
+          const client = createClient(
+            await connectUdp({ host: '127.0.0.1', port, localPort, native }),
+            options,
+          );
+          cleanUps.push(() => client.close());
+          return { client, localPort };
+        }),
+      );
+      // All in one turn, so that the server takes them in one batch; then the batch's memory is used by others.
+      const answers = callers.map(({ client }) => client.call(slow, undefined));
+      await until(() => late.length === callers.length);
+      const others = await Promise.all(Array.from({ length: 12 }, () => clientOf(port, native, options)));
+      expect(await Promise.all(others.map((client) => client.call(add, one)))).toEqual(Array(12).fill(3));
+      for (const answer of late) answer();
+      expect(await Promise.all(answers)).toEqual(callers.map(({ localPort }) => localPort));
+      for (const client of others) expect(client.stats().strayReplies).toBe(0);
+    },
+  );
 });
 
 describe('xids', () => {

@@ -81,8 +81,8 @@ export type {
   ServerCallEvent,
 } from './events.js';
 export type { InterceptedCall, Interceptor } from './interceptor.js';
-export { inodeOfConnection, isLoopbackGuarded, peerUid } from './localpeer.js';
 export { serveInWorker } from './inworker.js';
+export { inodeOfConnection, isLoopbackGuarded, peerUid } from './localpeer.js';
 export { connectLoopback, type LoopbackFaults } from './loopback.js';
 export {
   type CallHeader,
@@ -142,8 +142,8 @@ export {
   type ServerOptions,
   type ServerStats,
 } from './server.js';
-export { unmapped } from './sockaddr.js';
 export { MAX_SHARE_SOURCES } from './shares.js';
+export { unmapped } from './sockaddr.js';
 export {
   checkPath,
   connectTcp,

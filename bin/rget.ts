@@ -14,7 +14,7 @@ import {
 import { CliError, command, integer, run, UsageError } from './support/cli.js';
 import { progressBar } from './support/progress.js';
 import { type RemoteOptions, remoteOptions, withProgram } from './support/remote.js';
-import { printable } from './support/terminal.js';
+import { dateText, printable } from './support/terminal.js';
 
 interface Options extends RemoteOptions {
   readonly output?: string;
@@ -78,7 +78,7 @@ async function list(files: FilesProgV1Client): Promise<void> {
     if (result.status !== files_status.FILES_OK) throw new CliError(describeFilesStatus(result.status));
     for (const { name, size, modified } of result.page.files)
       process.stdout.write(
-        `${String(size).padStart(14)}  ${new Date(Number(modified)).toISOString()}  ${printable(name)}\n`,
+        `${String(size).padStart(14)}  ${dateText(modified).padEnd(24)}  ${printable(name)}\n`,
       );
     after = result.page.files.at(-1)?.name ?? after;
     more = result.page.more;
@@ -94,7 +94,7 @@ async function follow(files: FilesProgV1Client, most: number): Promise<void> {
     if (isFirst) process.stderr.write('rget: following\n');
     if (missed) process.stdout.write('... (notices were missed)\n');
     for (const { at, text } of notices.slice(0, left))
-      process.stdout.write(`${new Date(Number(at)).toISOString()} ${printable(text)}\n`);
+      process.stdout.write(`${dateText(at)} ${printable(text)}\n`);
     left -= notices.length;
     after = next;
   }

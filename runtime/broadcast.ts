@@ -10,6 +10,7 @@ import { type Credentials, noCredentials } from './auth.js';
 import { MAX_DATAGRAM_BYTES, openSocket, type UdpSocket } from './datagram.js';
 import { readReply, readReplyXid, writeCall } from './message.js';
 import type { Procedure } from './procedure.js';
+import { randomXid } from './xid.js';
 
 /** The IPv6 group of rpcbind (RFC 1833 section 2.2.1 as deployed): link-local. */
 export const RPCB_MULTICAST_ADDRESS = 'ff02::202';
@@ -56,7 +57,7 @@ export async function* broadcast<A, R>(
   const { procedure, port, signal } = options;
   const totalMs = options.totalMs ?? DEFAULT_BROADCAST_MS;
   const maxReplies = options.maxReplies ?? DEFAULT_MAX_BROADCAST_REPLIES;
-  const xid = Math.floor(Math.random() * 0x1_0000_0000);
+  const xid = randomXid();
   const writer = new XdrWriter({ maxBytes: MAX_DATAGRAM_BYTES });
   writeCall(writer, xid, procedure as Procedure<never, unknown>, options.credentials ?? noCredentials);
   procedure.args.encode(writer, options.args);

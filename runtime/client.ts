@@ -6,7 +6,7 @@
 
 import { nothing, withPath, XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../xdr/index.js';
 import { type Credentials, noCredentials } from './auth.js';
-import { ResultError, TimeoutError, TransportError } from './errors.js';
+import { type Refusal, ResultError, TimeoutError, TransportError } from './errors.js';
 import { clientCallChannel, clientResendChannel } from './events.js';
 import { compose, type InterceptedCall, type Interceptor } from './interceptor.js';
 import { KeepAlive } from './keepalive.js';
@@ -15,6 +15,7 @@ import { Counters, type ProcedureStats, procedureStats } from './metrics.js';
 import type { Caller, CallOptions, Procedure } from './procedure.js';
 import { nextStep, type RetryOptions, retryOptions } from './retry.js';
 import type { ClientTransport } from './transport.js';
+import { randomXid } from './xid.js';
 
 /** How a client makes its calls; each call may say otherwise. */
 export interface ClientOptions {
@@ -49,6 +50,8 @@ export interface ClientStats {
   readonly resends: number;
   /** Replies that no call was waiting for: late, doubled or forged. */
   readonly strayReplies: number;
+  /** Replies over UDP that had the xid of a call under way and did not decode; they were ignored. */
+  readonly undecodedReplies: number;
   readonly timeouts: number;
   /** Of each procedure that was called: how its calls ended and how long they took. */
   readonly procedures: readonly ProcedureStats[];
@@ -73,6 +76,9 @@ interface Pending {
   readonly counters: Counters;
   attempt: number;
   dueAt: number;
+  /** Replies that did not decode and were ignored, and why the last of them did not. */
+  undecoded: number;
+  lastReason: ResultError | undefined;
 }
 
 /** A client for one server. Made by {@link createClient}. */
@@ -84,7 +90,6 @@ export class RpcClient implements Caller {
   private readonly pending = new Map<number, Pending>();
   private readonly writer: XdrWriter;
   private readonly reader: XdrReader;
-  private nextXid = Math.floor(Math.random() * 0x1_0000_0000);
   private timer: NodeJS.Timeout | undefined;
   private timerDueAt = Number.POSITIVE_INFINITY;
   private isClosed = false;
@@ -94,6 +99,7 @@ export class RpcClient implements Caller {
   private calls = 0;
   private resends = 0;
   private strayReplies = 0;
+  private undecodedReplies = 0;
   private timeouts = 0;
 
   constructor(transport: ClientTransport, options: ClientOptions = {}) {
@@ -132,6 +138,7 @@ export class RpcClient implements Caller {
       calls: this.calls,
       resends: this.resends,
       strayReplies: this.strayReplies,
+      undecodedReplies: this.undecodedReplies,
       timeouts: this.timeouts,
       procedures: [...this.counters].map(([procedure, counters]) => procedureStats(procedure, counters)),
     };
@@ -139,8 +146,8 @@ export class RpcClient implements Caller {
 
   /**
    * Calls a procedure and waits for its result. Rejects with XdrError where `args` do not fit
-   * (nothing was sent), TransportError, TimeoutError after `totalMs`, ReplyError, ResultError, or
-   * the reason of `signal`.
+   * (nothing was sent), TransportError, TimeoutError after `totalMs`, ReplyError, ResultError (not over UDP, where a
+   * reply that does not decode is ignored), or the reason of `signal`.
    */
   call<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions): Promise<R> {
     if (this.intercepted === undefined) return this.makeCall(procedure, args, options);
@@ -201,6 +208,8 @@ export class RpcClient implements Caller {
         onAbort,
         counters: this.countersOf(procedure as Procedure),
         attempt: 0,
+        undecoded: 0,
+        lastReason: undefined,
         dueAt: startedAt + (this.transport.isLossy ? nextStep(retry, 0).atMs : retry.totalMs),
       };
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
@@ -265,9 +274,10 @@ export class RpcClient implements Caller {
   }
 
   private takeXid(): number {
-    do this.nextXid = (this.nextXid + 1) >>> 0;
-    while (this.pending.has(this.nextXid));
-    return this.nextXid;
+    for (;;) {
+      const xid = randomXid();
+      if (!this.pending.has(xid)) return xid;
+    }
   }
 
   private onMessage(bytes: Uint8Array): void {
@@ -279,24 +289,46 @@ export class RpcClient implements Caller {
       this.strayReplies += 1;
       return;
     }
-    this.forget(call);
-    this.keepAlive?.heard(call.procedure);
     const { procedure } = call;
+    let refusal: Refusal | undefined;
+    let result: unknown;
     try {
-      const refusal = readReply(reader);
+      refusal = readReply(reader);
       if (refusal === undefined) {
-        const result = procedure.result.decode(reader);
+        result = procedure.result.decode(reader);
         reader.finish();
-        this.end(call, 'success', undefined);
-        call.resolve(result);
-      } else {
-        this.reject(call, refusalError(`${procedure.name} at ${this.target}`, refusal), 'refused');
       }
     } catch (error) {
       const text = error instanceof XdrError ? error.message : 'its codec failed';
       const message = `${procedure.name} at ${this.target}: the reply does not decode: ${text}`;
-      this.reject(call, new ResultError(message, { cause: error }));
+      this.onUndecoded(call, new ResultError(message, { cause: error }));
+      return;
     }
+    this.heard(call);
+    if (refusal === undefined) {
+      this.end(call, 'success', undefined);
+      call.resolve(result);
+    } else this.reject(call, refusalError(`${procedure.name} at ${this.target}`, refusal), 'refused');
+  }
+
+  private heard(call: Pending): void {
+    this.forget(call);
+    this.keepAlive?.heard(call.procedure);
+  }
+
+  /**
+   * On a connection that is the server's answer. A datagram proves nothing: anybody on the way, or who guesses port
+   * and xid, can send one, and it is not to end a call whose answer may still come.
+   */
+  private onUndecoded(call: Pending, error: ResultError): void {
+    if (this.transport.isLossy) {
+      this.undecodedReplies += 1;
+      call.undecoded += 1;
+      call.lastReason = error;
+      return;
+    }
+    this.heard(call);
+    this.reject(call, error);
   }
 
   private reject(call: Pending, error: unknown, outcome: 'refused' | 'failed' = 'failed'): void {
@@ -370,14 +402,10 @@ export class RpcClient implements Caller {
   }
 
   private onDue(call: Pending): void {
-    const elapsed = Math.round(call.retry.totalMs);
     if (call.message === undefined || nextStep(call.retry, call.attempt).action === 'give up') {
       this.forget(call);
       this.timeouts += 1;
-      this.reject(
-        call,
-        new TimeoutError(`${call.procedure.name} at ${this.target}: no reply within ${elapsed / 1000} s`),
-      );
+      this.reject(call, this.timeoutOf(call));
       return;
     }
     call.attempt += 1;
@@ -386,6 +414,14 @@ export class RpcClient implements Caller {
     if (clientResendChannel.hasSubscribers)
       this.tell(clientResendChannel, call, performance.now() - call.startedAt);
     this.transport.send(call.message);
+  }
+
+  private timeoutOf({ procedure, retry, undecoded, lastReason }: Pending): TimeoutError {
+    const text = `${procedure.name} at ${this.target}: no reply within ${Math.round(retry.totalMs) / 1000} s`;
+    if (undecoded === 0) return new TimeoutError(text);
+    const count = undecoded === 1 ? '1 reply that did' : `${undecoded} replies that did`;
+    const why = lastReason?.cause instanceof XdrError ? lastReason.cause.message : 'its codec failed';
+    return new TimeoutError(`${text} but ${count} not decode; the last: ${why}`, undecoded, lastReason);
   }
 }
 

@@ -5,14 +5,22 @@
  * entry lives. The key is who sent it, xid, program, version, procedure and a hash of the
  * arguments, lest an xid that comes round again gets an old answer. Bounded by count, bytes and age;
  * pure but for the clock it is told.
+ *
+ * Anybody who can send a datagram can fill it, and what is forgotten may run twice. So room is shared between
+ * hosts: whoever holds most makes room, the oldest of its finished calls first. A call under way is never forgotten.
  */
 
 import { randomInt } from 'node:crypto';
 import type { CallHeader } from './message.js';
+import { Shares } from './shares.js';
+import { hostOf } from './sockaddr.js';
 
 /** Bounds of a duplicate request cache. */
 export interface DupCacheOptions {
-  /** Most calls remembered, finished and under way together. Default {@link DEFAULT_DUP_CACHE_ENTRIES}. */
+  /**
+   * Most calls remembered, finished and under way together; half of them may be under way for one host. Default
+   * {@link DEFAULT_DUP_CACHE_ENTRIES}, most 16777216.
+   */
   readonly maxEntries?: number;
   /** Most bytes of replies remembered. Default {@link DEFAULT_DUP_CACHE_BYTES}. */
   readonly maxBytes?: number;
@@ -42,11 +50,19 @@ export interface DupCacheStats {
   readonly dropped: number;
   /** Finished calls forgotten for want of room, before their time. */
   readonly evicted: number;
-  /** Calls not taken because all room was held by calls under way. */
+  /** Calls not taken because all room, or half of it by their own host, was held by calls under way. */
   readonly refused: number;
+  /** Hosts that hold entries, as far as they are told apart: see {@link MAX_SHARE_SOURCES}. */
+  readonly sources: number;
 }
 
-const SLAB_BYTES = 65_536;
+/**
+ * Each entry has a place for a reply of up to so many bytes; a longer one is a piece of memory of its own. Not
+ * packed one behind the other: a piece of memory that many share lives as long as the last of them.
+ */
+const CELL_BYTES = 64;
+/** Entries whose places are one piece of memory. */
+const CELLS = 1_024;
 const FIRST_ENTRIES = 1_024;
 const NONE = -1;
 
@@ -54,7 +70,7 @@ const NONE = -1;
 export const DUPLICATE_DROPPED = -1;
 /** A duplicate of a finished call, whose answer is in {@link DupCache.reply}. */
 export const DUPLICATE_REPLAYED = -2;
-/** No room: all of it is held by calls under way, and the call is better not run. */
+/** No room: all of it, or half of it by this host, is held by calls under way, and the call is better not run. */
 export const DUPLICATE_REFUSED = -3;
 
 /**
@@ -86,18 +102,27 @@ export class DupCache {
   private source: Float64Array = new Float64Array(0);
   private finishedAt: Float64Array = new Float64Array(0);
   private isFinished: Uint8Array = new Uint8Array(0);
-  /** The entry that finished after this one. */
+  /** The entries that finished after and before this one. */
   private newer: Int32Array = new Int32Array(0);
-  private start: Uint32Array = new Uint32Array(0);
+  private older: Int32Array = new Int32Array(0);
+  /** Its host's account, and the entry of the same account that finished after this one. */
+  private account: Int32Array = new Int32Array(0);
+  private accountNewer: Int32Array = new Int32Array(0);
   private size: Uint32Array = new Uint32Array(0);
   private readonly text: (string | undefined)[] = [];
-  private readonly slabs: (Uint8Array | undefined)[] = [];
+  /** Replies: the places of {@link CELLS} entries in each, and those that are too long for their place. */
+  private readonly cells: Uint8Array[] = [];
+  private readonly large: (Uint8Array | undefined)[] = [];
   private free = NONE;
-  /** Finished entries in the order they finished, which is the order they go in. */
+  /** Finished entries in the order they finished, which is the order in which they come of age. */
   private oldest = NONE;
   private newest = NONE;
-  private slab = new Uint8Array(0);
-  private slabAt = 0;
+  private readonly shares = new Shares();
+  /** Of each account: its finished entries in the order they finished, and how many are under way. */
+  private readonly accountOldest: number[] = [];
+  private readonly accountNewest: number[] = [];
+  private readonly accountInProgress: number[] = [];
+  private readonly maxInProgress: number;
   private entries = 0;
   private bytes = 0;
   private inProgress = 0;
@@ -113,12 +138,15 @@ export class DupCache {
     this.maxAgeMs = options.maxAgeMs ?? DEFAULT_DUP_CACHE_AGE_MS;
     if (!(Number.isInteger(this.maxEntries) && this.maxEntries >= 1 && this.maxEntries <= MOST_ENTRIES))
       throw new RangeError(`maxEntries is ${this.maxEntries}; it must be from 1 to ${MOST_ENTRIES}`);
+    if (!(this.maxBytes >= 0)) throw new RangeError(`maxBytes is ${this.maxBytes}; it must be at least 0`);
     if (!(this.maxAgeMs >= 1)) throw new RangeError(`maxAgeMs is ${this.maxAgeMs}; it must be at least 1`);
+    this.maxInProgress = Math.max(1, Math.floor(this.maxEntries / 2));
   }
 
   stats(): DupCacheStats {
     const { entries, bytes, inProgress, misses, replayed, dropped, evicted, refused } = this;
-    return { entries, bytes, inProgress, misses, replayed, dropped, evicted, refused };
+    const sources = this.shares.size;
+    return { entries, bytes, inProgress, misses, replayed, dropped, evicted, refused, sources };
   }
 
   /**
@@ -134,7 +162,7 @@ export class DupCache {
   ): number {
     this.expire(nowMs);
     const argsHash = hashBytes(message, argsAt, this.seed);
-    const hash = this.hashOf(source, header.xid ^ argsHash);
+    const hash = this.hashOf(source, header.xid, argsHash);
     const found = this.find(hash, source, header, argsHash, message.length - argsAt);
     if (found !== NONE) {
       if (this.isFinished[found] === 0) {
@@ -142,14 +170,17 @@ export class DupCache {
         return DUPLICATE_DROPPED;
       }
       this.replayed += 1;
-      const at = this.start[found] as number;
-      this.reply = this.slabs[found]?.subarray(at, at + (this.size[found] as number));
+      this.reply = this.replyOf(found);
       return DUPLICATE_REPLAYED;
     }
-    if (this.entries >= this.maxEntries && !this.evictOldest()) {
+    const account = this.shares.take(hostOf(source));
+    const underWay = this.accountInProgress[account] ?? 0;
+    if (underWay >= this.maxInProgress || (this.entries >= this.maxEntries && !this.evict(account))) {
+      this.shares.release(account);
       this.refused += 1;
       return DUPLICATE_REFUSED;
     }
+    this.accountInProgress[account] = underWay + 1;
     if (this.free === NONE) this.grow();
     const entry = this.free;
     this.free = this.next[entry] as number;
@@ -161,7 +192,8 @@ export class DupCache {
     this.argsHash[entry] = argsHash;
     this.argsBytes[entry] = message.length - argsAt;
     this.isFinished[entry] = 0;
-    this.size[entry] = 0;
+    this.size[entry] = NO_REPLY;
+    this.account[entry] = account;
     if (typeof source === 'number') this.source[entry] = source;
     else this.text[entry] = source;
     this.link(entry);
@@ -173,37 +205,68 @@ export class DupCache {
 
   /** The call was answered with these bytes, which are copied; undefined for silence. Once an entry. */
   finish(entry: number, reply: Uint8Array | undefined, nowMs: number): void {
+    const account = this.account[entry] as number;
+    this.inProgress -= 1;
+    this.accountInProgress[account]! -= 1;
+    if (reply !== undefined && reply.length > this.maxBytes) {
+      // A reply larger than all room there is: not remembered, so the call may be run again.
+      this.evicted += 1;
+      this.remove(entry);
+      return;
+    }
     this.isFinished[entry] = 1;
     this.finishedAt[entry] = nowMs;
     this.newer[entry] = NONE;
-    this.inProgress -= 1;
+    this.older[entry] = this.newest;
     if (this.newest === NONE) this.oldest = entry;
     else this.newer[this.newest] = entry;
     this.newest = entry;
-    if (reply === undefined) return;
-    const size = reply.length;
-    while (this.bytes + size > this.maxBytes && this.oldest !== entry) this.evictOldest();
-    if (this.bytes + size > this.maxBytes) {
-      // A reply larger than all room there is: not remembered, so the call may be run again.
-      this.evictOldest();
-      return;
-    }
-    if (this.slabAt + size > this.slab.length) {
-      this.slab = new Uint8Array(Math.max(SLAB_BYTES, size));
-      this.slabAt = 0;
-    }
-    this.slab.set(reply, this.slabAt);
-    this.slabs[entry] = this.slab;
-    this.start[entry] = this.slabAt;
-    this.size[entry] = size;
-    this.slabAt += size;
-    this.bytes += size;
+    this.accountNewer[entry] = NONE;
+    if ((this.accountOldest[account] ?? NONE) === NONE) this.accountOldest[account] = entry;
+    else this.accountNewer[this.accountNewest[account] as number] = entry;
+    this.accountNewest[account] = entry;
+    if (reply !== undefined) this.keep(entry, reply);
+    this.shares.add(account, this.weightOf(entry));
+    while (this.bytes > this.maxBytes) this.evict(account);
   }
 
   /** Forgets what is past its age. Called by each {@link begin}. */
   expire(nowMs: number): void {
     const before = nowMs - this.maxAgeMs;
-    while (this.oldest !== NONE && (this.finishedAt[this.oldest] as number) <= before) this.removeOldest();
+    while (this.oldest !== NONE && (this.finishedAt[this.oldest] as number) <= before)
+      this.removeFinished(this.oldest);
+  }
+
+  private keep(entry: number, reply: Uint8Array): void {
+    const size = reply.length;
+    this.size[entry] = size;
+    this.bytes += size;
+    if (size > CELL_BYTES) {
+      this.large[entry] = reply.slice();
+      return;
+    }
+    const group = Math.floor(entry / CELLS);
+    let cells = this.cells[group];
+    if (cells === undefined) {
+      cells = new Uint8Array(CELLS * CELL_BYTES);
+      this.cells[group] = cells;
+    }
+    cells.set(reply, (entry % CELLS) * CELL_BYTES);
+  }
+
+  private replyOf(entry: number): Uint8Array | undefined {
+    const size = this.size[entry] as number;
+    if (size === NO_REPLY) return undefined;
+    if (size > CELL_BYTES) return this.large[entry];
+    const at = (entry % CELLS) * CELL_BYTES;
+    return this.cells[Math.floor(entry / CELLS)]?.subarray(at, at + size);
+  }
+
+  /** What an entry counts for where room is short: 1, and its share of the bytes as if that were entries. */
+  private weightOf(entry: number): number {
+    const size = this.size[entry] as number;
+    if (size === NO_REPLY || size === 0) return 1;
+    return 1 + Math.floor((size * this.maxEntries) / this.maxBytes);
   }
 
   private find(
@@ -234,21 +297,35 @@ export class DupCache {
     return NONE;
   }
 
-  private evictOldest(): boolean {
-    if (this.oldest === NONE) return false;
+  /** Forgets the oldest finished call of the host that holds most; false where no call is finished. */
+  private evict(wanting: number): boolean {
+    const account = this.shares.heaviest(wanting);
+    if (account < 0) return false;
     this.evicted += 1;
-    this.removeOldest();
+    this.removeFinished(this.accountOldest[account] as number);
     return true;
   }
 
-  private removeOldest(): void {
-    const entry = this.oldest;
-    this.oldest = this.newer[entry] as number;
-    if (this.oldest === NONE) this.newest = NONE;
+  /** The entry is the oldest finished one of its account. */
+  private removeFinished(entry: number): void {
+    const account = this.account[entry] as number;
+    const newer = this.newer[entry] as number;
+    const older = this.older[entry] as number;
+    if (older === NONE) this.oldest = newer;
+    else this.newer[older] = newer;
+    if (newer === NONE) this.newest = older;
+    else this.older[newer] = older;
+    this.accountOldest[account] = this.accountNewer[entry] as number;
+    this.shares.add(account, -this.weightOf(entry));
+    if (this.size[entry] !== NO_REPLY) this.bytes -= this.size[entry] as number;
+    this.remove(entry);
+  }
+
+  private remove(entry: number): void {
     this.entries -= 1;
-    this.bytes -= this.size[entry] as number;
-    this.slabs[entry] = undefined;
+    this.large[entry] = undefined;
     this.text[entry] = undefined;
+    this.shares.release(this.account[entry] as number);
     const bucket = (this.hash[entry] as number) & (this.buckets.length - 1);
     const after = this.next[entry] as number;
     let before = this.buckets[bucket] as number;
@@ -275,8 +352,9 @@ export class DupCache {
     const ints = (old: Int32Array): Int32Array => copyInto(new Int32Array(capacity), old);
     const uints = (old: Uint32Array): Uint32Array => copyInto(new Uint32Array(capacity), old);
     const doubles = (old: Float64Array): Float64Array => copyInto(new Float64Array(capacity), old);
-    for (const name of ['next', 'hash', 'argsHash', 'newer'] as const) this[name] = ints(this[name]);
-    for (const name of ['xid', 'program', 'version', 'procedure', 'argsBytes', 'start', 'size'] as const)
+    for (const name of ['next', 'hash', 'argsHash', 'newer', 'older', 'account', 'accountNewer'] as const)
+      this[name] = ints(this[name]);
+    for (const name of ['xid', 'program', 'version', 'procedure', 'argsBytes', 'size'] as const)
       this[name] = uints(this[name]);
     for (const name of ['source', 'finishedAt'] as const) this[name] = doubles(this[name]);
     this.isFinished = copyInto(new Uint8Array(capacity), this.isFinished);
@@ -285,13 +363,14 @@ export class DupCache {
     for (let entry = before; entry < capacity; entry++) {
       this.next[entry] = entry + 1 < capacity ? entry + 1 : NONE;
       this.text[entry] = undefined;
-      this.slabs[entry] = undefined;
+      this.large[entry] = undefined;
     }
     this.free = before;
   }
 
-  private hashOf(source: number | string, rest: number): number {
-    let hash = this.seed ^ rest;
+  /** Mixed after each part: parts that are only joined by XOR cancel each other out, as a sender may choose them. */
+  private hashOf(source: number | string, xid: number, argsHash: number): number {
+    let hash = mix(mix(this.seed ^ xid) ^ argsHash);
     if (typeof source === 'number') {
       hash = mix(hash ^ ((source % 0x1_0000_0000) | 0));
       return mix(hash ^ (source / 0x1_0000_0000));
@@ -301,8 +380,10 @@ export class DupCache {
   }
 }
 
-/** A bound on the bound: 16 million entries take a gigabyte. */
+/** A bound on the bound: 16 million entries take two gigabytes. */
 const MOST_ENTRIES = 16_777_216;
+/** The size of an answer that was silence. */
+const NO_REPLY = 0xffff_ffff;
 
 function copyInto<T extends Int32Array | Uint32Array | Float64Array | Uint8Array>(larger: T, old: T): T {
   larger.set(old);

@@ -42,11 +42,24 @@ export class TransportError extends RpcError {
   }
 }
 
-/** No reply within the total time (25 s unless said otherwise). */
+/**
+ * No reply within the total time (25 s unless said otherwise). Over UDP replies may have come that did not decode;
+ * where the two ends have different `.x` files, this is how it shows.
+ */
 export class TimeoutError extends RpcError {
   override readonly name = 'TimeoutError';
   readonly code = 'RPC_TIMEOUT';
   readonly executed = 'unknown';
+  /** Replies with the xid of this call that did not decode and were ignored. */
+  readonly undecodedReplies: number;
+  /** What was wrong with the last of them: its cause is the XdrError. Also the cause of this error. */
+  readonly lastReason: ResultError | undefined;
+
+  constructor(message: string, undecodedReplies = 0, lastReason?: ResultError) {
+    super(message, lastReason === undefined ? undefined : { cause: lastReason });
+    this.undecodedReplies = undecodedReplies;
+    this.lastReason = lastReason;
+  }
 }
 
 /** What the server said in its refusal (RFC 5531 section 9). */
@@ -72,7 +85,10 @@ export class ReplyError extends RpcError {
   }
 }
 
-/** The server reports success, but its result is not of the procedure's type. The cause is an XdrError. */
+/**
+ * The server answers on a connection with what is no reply, or with a result that is not of the procedure's type. The
+ * cause is an XdrError. Over UDP such a reply is ignored, and counted in {@link TimeoutError.undecodedReplies}.
+ */
 export class ResultError extends RpcError {
   override readonly name = 'ResultError';
   readonly code = 'RPC_GARBAGE_RESULT';

@@ -94,6 +94,7 @@ export type {
   ServerCallEvent,
 } from './events.js';
 export type { InterceptedCall, Interceptor } from './interceptor.js';
+export { serveInWorker } from './inworker.js';
 export { inodeOfConnection, isLoopbackGuarded, peerUid } from './localpeer.js';
 export { connectLoopback, type LoopbackFaults } from './loopback.js';
 export {
@@ -154,6 +155,7 @@ export {
   type ServerOptions,
   type ServerStats,
 } from './server.js';
+export { MAX_SHARE_SOURCES } from './shares.js';
 export { unmapped } from './sockaddr.js';
 export { isLoopback, sourceOf } from './source.js';
 export {
@@ -196,9 +198,14 @@ export {
   type UdpListenOptions,
 } from './udplistener.js';
 export {
+  DEFAULT_MAX_RESTART_MS,
+  DEFAULT_MIN_RESTART_MS,
+  DEFAULT_WORKER_GRACE_MS,
+  DEFAULT_WORKER_START_MS,
   DEFAULT_WORKERS,
-  serveInWorker,
   startWorkers,
+  WorkerError,
   type WorkerOptions,
   type WorkerPool,
+  type WorkerStats,
 } from './workers.js';

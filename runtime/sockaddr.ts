@@ -111,6 +111,37 @@ export function keyOf(name: Uint8Array): number | string {
   return String.fromCharCode(...name.subarray(2, 28));
 }
 
+/**
+ * The host behind a sender, given as {@link keyOf} or as `address port`: an IPv4 address as a number, also where it
+ * came mapped into IPv6; the /64 network of an IPv6 address, since one host may use every address of it; the
+ * whole of a link-local address, whose network is everybody's on that link; any other text without what follows its
+ * last space. Ports are not part of it: one host can call from all of them.
+ */
+export function hostOf(key: number | string): number | string {
+  if (typeof key === 'number') return Math.floor(key / 65_536) | 0;
+  // The last of a binary key is the highest byte of an interface's number, which is 0; a text ends in a digit.
+  if (key.length === 26 && key.charCodeAt(25) === 0)
+    return hostOfWords((i) => (key.charCodeAt(6 + 2 * i) << 8) | key.charCodeAt(7 + 2 * i));
+  const end = key.lastIndexOf(' ');
+  const address = end < 0 ? key : key.slice(0, end);
+  if (address.includes(':')) {
+    const words = ipv6Words(address.split('%')[0] as string);
+    return hostOfWords((i) => words[i] as number);
+  }
+  const parts = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
+  if (parts === null) return address;
+  return (Number(parts[1]) << 24) | (Number(parts[2]) << 16) | (Number(parts[3]) << 8) | Number(parts[4]);
+}
+
+function hostOfWords(word: (i: number) => number): number | string {
+  const [a, b, c, d] = [word(0), word(1), word(2), word(3)];
+  if ((a | b | c | d | word(4)) === 0 && word(5) === 0xffff) return (word(6) << 16) | word(7);
+  const network = String.fromCharCode(a, b, c, d);
+  return (a & 0xffc0) === 0xfe80
+    ? network + String.fromCharCode(word(4), word(5), word(6), word(7))
+    : network;
+}
+
 /** Our own address that a datagram was sent to, from its control message; undefined where that was a group or nothing. */
 export function destinationOf(control: Uint8Array): string | undefined {
   const kind = control[12];

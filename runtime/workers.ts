@@ -1,71 +1,95 @@
 /**
  * Services in worker threads: for procedures that keep a processor busy. The server's thread
  * passes the arguments on as bytes and gets the result as bytes; decoding, the procedure and encoding
- * happen in the worker. Both ends of that conversation are here.
+ * happen in the worker, by inworker.ts.
+ *
+ * Nothing but its end stops a procedure in a loop. So a thread with a call past its deadline has to give a sign of
+ * life, which one in a loop cannot; a thread that ended, for whatever reason, is started again, after longer and longer
+ * waits as long as it comes to nothing.
  */
 
 import { availableParallelism } from 'node:os';
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { type Codec, XdrError, XdrReader, XdrWriter } from '../xdr/index.js';
-import type { Credentials } from './auth.js';
+import { Worker } from 'node:worker_threads';
+import type { Codec } from '../xdr/index.js';
 import { AuthError, GarbageArgs, NoReply } from './errors.js';
-import type { CallContext, ServedProcedure, Service } from './procedure.js';
-import type { Peer } from './transport.js';
+import { type Description, type FromWorker, monotonicMs, type ToWorker } from './inworker.js';
+import type { CallContext, Service } from './procedure.js';
 
 /** See {@link startWorkers}. */
 export interface WorkerOptions {
-  /** The JavaScript module that each worker runs; it calls {@link serveInWorker}. */
+  /** The JavaScript module that each worker runs; it calls `serveInWorker`. */
   readonly module: URL;
   /** How many threads. Default {@link DEFAULT_WORKERS}. */
   readonly workers?: number;
+  /**
+   * Milliseconds after the deadline of a call within which its thread has to give a sign of life; else it is taken to
+   * be in a loop and ended, with every call in it. Default {@link DEFAULT_WORKER_GRACE_MS}.
+   */
+  readonly graceMs?: number;
+  /** Milliseconds a thread may take to load the module. Default {@link DEFAULT_WORKER_START_MS}. */
+  readonly startMs?: number;
+  /** Milliseconds before a thread that ended is started again. Default {@link DEFAULT_MIN_RESTART_MS}. */
+  readonly minRestartMs?: number;
+  /**
+   * The longest of these waits: each is twice the one before, until a thread has answered a call. Default
+   * {@link DEFAULT_MAX_RESTART_MS}.
+   */
+  readonly maxRestartMs?: number;
+  /** Told of each thread that ended or could not be started. Default: a warning of the process. */
+  readonly onError?: (error: WorkerError) => void;
 }
 
 /** Default for the threads of a pool: one for each processor. */
 export const DEFAULT_WORKERS = availableParallelism();
+/** Default for the time in which a thread has to show that it is not in a loop: 1 s. */
+export const DEFAULT_WORKER_GRACE_MS = 1_000;
+/** Default for the time a thread may take to load its module: 30 s. */
+export const DEFAULT_WORKER_START_MS = 30_000;
+/** Default for the first wait before a thread is started again: 100 ms. */
+export const DEFAULT_MIN_RESTART_MS = 100;
+/** Default for the longest wait before a thread is started again: 30 s. */
+export const DEFAULT_MAX_RESTART_MS = 30_000;
 
-/** A worker that dies is replaced after so many milliseconds. */
-const REPLACE_MS = 100;
+/** What happened to a thread. */
+export class WorkerError extends Error {
+  override readonly name = 'WorkerError';
+  /** 'stuck': it was ended, as a call in it did not return. 'died': it ended by itself. 'start': it did not come up. */
+  readonly reason: 'stuck' | 'died' | 'start';
+  /** Milliseconds until it is started again; undefined where it is not. */
+  readonly restartMs: number | undefined;
+
+  constructor(reason: WorkerError['reason'], message: string, restartMs?: number, cause?: unknown) {
+    const next = restartMs === undefined ? '' : `; it is started again in ${restartMs / 1000} s`;
+    super(`${message}${next}`, cause === undefined ? undefined : { cause });
+    this.reason = reason;
+    this.restartMs = restartMs;
+  }
+}
+
+/** What a pool has seen so far, and how it is. */
+export interface WorkerStats {
+  /** Threads that serve now. */
+  readonly threads: number;
+  /** Threads that are being started, or wait to be started again. */
+  readonly missing: number;
+  /** Calls in the threads. */
+  readonly pending: number;
+  /** Threads that were ended because a call in them did not return. */
+  readonly stuck: number;
+  /** Threads that ended by themselves. */
+  readonly died: number;
+  /** Starts in vain. */
+  readonly failedStarts: number;
+}
 
 /** Threads that serve. Made by {@link startWorkers}. */
 export interface WorkerPool {
   /** For a server's `services`: what the module serves, run in the threads. */
   readonly services: readonly Service[];
+  stats(): WorkerStats;
   /** Ends the threads; calls in them fail with SYSTEM_ERR. */
   close(): Promise<void>;
 }
-
-/** What a worker says of a procedure when it starts. */
-interface Description {
-  readonly program: number;
-  readonly version: number;
-  readonly name: string;
-  readonly procedures: readonly {
-    readonly number: number;
-    readonly name: string;
-    readonly isIdempotent: boolean;
-  }[];
-}
-
-type ToWorker =
-  | {
-      readonly id: number;
-      readonly program: number;
-      readonly version: number;
-      readonly number: number;
-      readonly args: Uint8Array;
-      readonly xid: number;
-      readonly peer: Peer;
-      readonly credentials: Credentials;
-      readonly budgetMs: number;
-    }
-  | { readonly id: number; readonly cancel: true };
-
-type FromWorker =
-  | { readonly ready: readonly Description[] }
-  | { readonly id: number; readonly result: Uint8Array }
-  | { readonly id: number; readonly failed: 'garbage' | 'silence' }
-  | { readonly id: number; readonly failed: 'auth'; readonly why: AuthError['why']; readonly message: string }
-  | { readonly id: number; readonly failed: 'error'; readonly message: string };
 
 /** The arguments as they came. */
 const raw: Codec<Uint8Array> = {
@@ -75,92 +99,238 @@ const raw: Codec<Uint8Array> = {
 };
 
 interface Waiting {
+  readonly deadline: number;
   readonly resolve: (result: Uint8Array) => void;
   readonly reject: (error: Error) => void;
 }
+
+/** The longest wait of a timer of Node. */
+const MAX_TIMER_MS = 2_147_483_647;
 
 /** One thread and what it is asked. */
 class Thread {
   readonly waiting = new Map<number, Waiting>();
   readonly worker: Worker;
+  /** True once it has answered a call. */
+  hasAnswered = false;
+  /** True while it owes a sign of life. */
+  isSuspect = false;
+  private readonly graceMs: number;
+  private readonly onStuck: () => void;
+  private timer: NodeJS.Timeout | undefined;
+  private dueAt = Number.POSITIVE_INFINITY;
 
-  constructor(module: URL) {
+  constructor(module: URL, graceMs: number, onStuck: () => void) {
+    this.graceMs = graceMs;
+    this.onStuck = onStuck;
     this.worker = new Worker(module);
     this.worker.unref();
   }
 
+  add(id: number, call: Waiting): void {
+    if (this.waiting.size === 0) this.worker.ref();
+    this.waiting.set(id, call);
+    if (!this.isSuspect && call.deadline < this.dueAt) this.lookAt(call.deadline);
+  }
+
+  remove(id: number): void {
+    this.waiting.delete(id);
+    if (this.waiting.size === 0) this.worker.unref();
+  }
+
+  /** Something came from it: so it is in no loop. */
+  isAlive(): void {
+    if (!this.isSuspect) return;
+    this.isSuspect = false;
+    const now = performance.now();
+    for (const { deadline, reject } of [...this.waiting.values()])
+      if (deadline <= now) reject(new Error('the procedure did not settle by its deadline'));
+    this.lookAtNext();
+  }
+
+  /** Its end: of its calls, too. */
   fail(error: Error): void {
-    for (const { reject } of this.waiting.values()) reject(error);
-    this.waiting.clear();
+    clearTimeout(this.timer);
+    for (const { reject } of [...this.waiting.values()]) reject(error);
+  }
+
+  private lookAtNext(): void {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const { deadline } of this.waiting.values()) if (deadline < earliest) earliest = deadline;
+    this.lookAt(earliest);
+  }
+
+  private lookAt(at: number): void {
+    clearTimeout(this.timer);
+    this.dueAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    const waitMs = Math.min(MAX_TIMER_MS, Math.max(1, Math.ceil(at - performance.now())));
+    this.timer = setTimeout(() => this.look(), waitMs).unref();
+  }
+
+  /** A call is past its deadline: whether its thread is in a loop shows by whether it still answers. */
+  private look(): void {
+    const now = performance.now();
+    if (![...this.waiting.values()].some(({ deadline }) => deadline <= now)) {
+      this.lookAtNext();
+      return;
+    }
+    this.isSuspect = true;
+    this.worker.postMessage({ ping: true } satisfies ToWorker);
+    this.timer = setTimeout(this.onStuck, this.graceMs).unref();
   }
 }
 
-/** Starts threads. Rejects where the module cannot be loaded, or does not call {@link serveInWorker}. */
+/**
+ * Starts threads. Rejects where the module cannot be loaded, or does not call `serveInWorker` in time, and with
+ * RangeError for an option out of range.
+ */
 export async function startWorkers(options: WorkerOptions): Promise<WorkerPool> {
-  const count = options.workers ?? DEFAULT_WORKERS;
-  if (!(Number.isInteger(count) && count >= 1 && count <= 1024))
-    throw new RangeError(`workers is ${count}; it must be from 1 to 1024`);
-  const pool = new Pool(options.module, count);
+  const pool = new Pool(options);
   await pool.start();
   return pool;
+}
+
+/** A place of the pool: a thread, or the wait for the next one. */
+interface Slot {
+  thread: Thread | undefined;
+  /** Ends in a row without an answered call between them. */
+  failures: number;
+  timer: NodeJS.Timeout | undefined;
 }
 
 class Pool implements WorkerPool {
   services: readonly Service[] = [];
   private readonly module: URL;
-  private readonly count: number;
-  private readonly threads: Thread[] = [];
+  private readonly graceMs: number;
+  private readonly startMs: number;
+  private readonly minRestartMs: number;
+  private readonly maxRestartMs: number;
+  private readonly onError: (error: WorkerError) => void;
+  private readonly slots: readonly Slot[];
+  /** Threads that are not ready yet. */
+  private readonly starting = new Set<Thread>();
   private nextId = 0;
+  private stuck = 0;
+  private died = 0;
+  private failedStarts = 0;
+  private isStarted = false;
   private isClosed = false;
 
-  constructor(module: URL, count: number) {
-    this.module = module;
-    this.count = count;
+  constructor(options: WorkerOptions) {
+    const count = bound('workers', options.workers, DEFAULT_WORKERS, 1_024);
+    this.module = options.module;
+    this.graceMs = bound('graceMs', options.graceMs, DEFAULT_WORKER_GRACE_MS, MAX_TIMER_MS);
+    this.startMs = bound('startMs', options.startMs, DEFAULT_WORKER_START_MS, MAX_TIMER_MS);
+    this.minRestartMs = bound('minRestartMs', options.minRestartMs, DEFAULT_MIN_RESTART_MS, MAX_TIMER_MS);
+    const longest = Math.max(DEFAULT_MAX_RESTART_MS, this.minRestartMs);
+    this.maxRestartMs = bound('maxRestartMs', options.maxRestartMs, longest, MAX_TIMER_MS);
+    if (this.maxRestartMs < this.minRestartMs)
+      throw new RangeError(`maxRestartMs is ${this.maxRestartMs}, less than minRestartMs`);
+    this.onError = options.onError ?? ((error) => process.emitWarning(error));
+    this.slots = Array.from({ length: count }, () => ({ thread: undefined, failures: 0, timer: undefined }));
   }
 
   async start(): Promise<void> {
     try {
-      const all = await Promise.all(Array.from({ length: this.count }, () => this.startOne()));
+      const all = await Promise.all(this.slots.map((slot) => this.startOne(slot)));
       this.services = (all[0] as readonly Description[]).map((description) => this.serviceOf(description));
+      this.isStarted = true;
     } catch (error) {
       await this.close();
       throw error;
     }
   }
 
-  async close(): Promise<void> {
-    this.isClosed = true;
-    const threads = this.threads.splice(0);
-    for (const thread of threads) thread.fail(new Error('the workers were closed'));
-    await Promise.all(threads.map(({ worker }) => worker.terminate()));
+  stats(): WorkerStats {
+    const { stuck, died, failedStarts } = this;
+    const threads = this.slots.flatMap(({ thread }) => thread ?? []);
+    const pending = threads.reduce((sum, { waiting }) => sum + waiting.size, 0);
+    const missing = this.slots.length - threads.length;
+    return { threads: threads.length, missing, pending, stuck, died, failedStarts };
   }
 
-  private startOne(): Promise<readonly Description[]> {
-    const thread = new Thread(this.module);
-    const { worker } = thread;
-    this.threads.push(thread);
+  async close(): Promise<void> {
+    this.isClosed = true;
+    const threads = this.slots.flatMap((slot) => {
+      clearTimeout(slot.timer);
+      return slot.thread ?? [];
+    });
+    for (const thread of threads) thread.fail(new Error('the workers were closed'));
+    await Promise.all([...threads, ...this.starting].map(({ worker }) => worker.terminate()));
+  }
+
+  /** Resolves when the thread is ready. Its place is told of it then, and of its end in any case. */
+  private startOne(slot: Slot): Promise<readonly Description[]> {
     return new Promise((resolve, reject) => {
-      let isReady = false;
+      let reason: WorkerError['reason'] = 'start';
+      let what: string | undefined;
+      let cause: unknown;
+      const end = (why: WorkerError['reason'], text: string): void => {
+        reason = why;
+        what = text;
+        void thread.worker.terminate();
+      };
+      const thread = new Thread(this.module, this.graceMs, () =>
+        end(
+          'stuck',
+          `was ended: a call in it did not return within ${this.graceMs / 1000} s after its deadline`,
+        ),
+      );
+      const { worker } = thread;
+      this.starting.add(thread);
+      const late = setTimeout(
+        () => end('start', `was not ready within ${this.startMs / 1000} s`),
+        this.startMs,
+      ).unref();
       worker.on('message', (message: FromWorker) => {
+        thread.isAlive();
         if ('ready' in message) {
-          isReady = true;
+          clearTimeout(late);
+          this.starting.delete(thread);
+          reason = 'died';
+          slot.thread = thread;
           resolve(message.ready);
-        } else settle(thread, message);
+        } else if ('id' in message) {
+          thread.hasAnswered = true;
+          slot.failures = 0;
+          settle(thread, message);
+        }
       });
-      worker.on('error', (error) => thread.fail(error instanceof Error ? error : new Error(String(error))));
+      worker.on('error', (error) => {
+        cause = error;
+      });
       worker.on('exit', (code) => {
-        const error = new Error(`a worker of ${this.module.pathname} ended with code ${code}`);
+        clearTimeout(late);
+        this.starting.delete(thread);
+        slot.thread = undefined;
+        const text = `a worker of ${this.module.pathname} ${what ?? `ended with code ${code}`}`;
+        const isAgain = this.isStarted && !this.isClosed;
+        const restartMs = isAgain ? this.restartMs(slot) : undefined;
+        const error = new WorkerError(reason, text, restartMs, cause);
         thread.fail(error);
         reject(error);
-        const at = this.threads.indexOf(thread);
-        if (at >= 0) this.threads.splice(at, 1);
-        // One that never was ready would not be the next time.
-        if (isReady && !this.isClosed)
-          setTimeout(() => {
-            if (!this.isClosed) void this.startOne().catch(() => undefined);
-          }, REPLACE_MS).unref();
+        if (isAgain) this.startAgain(slot, error);
       });
     });
+  }
+
+  private restartMs(slot: Slot): number {
+    slot.failures += 1;
+    return Math.min(this.maxRestartMs, this.minRestartMs * 2 ** Math.min(30, slot.failures - 1));
+  }
+
+  private startAgain(slot: Slot, error: WorkerError): void {
+    if (error.reason === 'stuck') this.stuck += 1;
+    else if (error.reason === 'died') this.died += 1;
+    else this.failedStarts += 1;
+    // The rejection is for who waits for the first start; every other end is told below.
+    slot.timer = setTimeout(() => void this.startOne(slot).catch(() => undefined), error.restartMs).unref();
+    try {
+      this.onError(error);
+    } catch (fault) {
+      process.emitWarning(`onError of a worker pool failed: ${String(fault)}`);
+    }
   }
 
   private serviceOf({ program, version, name, procedures }: Description): Service {
@@ -179,26 +349,27 @@ class Pool implements WorkerPool {
   }
 
   private call(args: Uint8Array, context: CallContext): Promise<Uint8Array> {
-    // To whoever has least to do.
-    let thread = this.threads[0];
-    for (const other of this.threads)
-      if (thread === undefined || other.waiting.size < thread.waiting.size) thread = other;
+    // To whoever has least to do, and is not in a loop as far as is known.
+    let thread: Thread | undefined;
+    for (const { thread: other } of this.slots) {
+      if (other === undefined) continue;
+      if (thread === undefined || load(other) < load(thread)) thread = other;
+    }
     if (thread === undefined) return Promise.reject(new Error('no worker is running'));
-    const { worker, waiting } = thread;
+    const taken = thread;
+    const { worker } = taken;
     const id = this.nextId++;
     const { program, version, number } = context.procedure;
-    const { xid, peer, credentials, signal } = context;
-    const budgetMs = context.deadline - performance.now();
+    const { xid, peer, credentials, signal, deadline } = context;
     return new Promise<Uint8Array>((resolve, reject) => {
       const cancel = (): void => worker.postMessage({ id, cancel: true } satisfies ToWorker);
       signal.addEventListener('abort', cancel, { once: true });
       const over = (): void => {
         signal.removeEventListener('abort', cancel);
-        waiting.delete(id);
-        if (waiting.size === 0) worker.unref();
+        taken.remove(id);
       };
-      if (waiting.size === 0) worker.ref();
-      waiting.set(id, {
+      taken.add(id, {
+        deadline,
         resolve: (result) => {
           over();
           resolve(result);
@@ -208,14 +379,26 @@ class Pool implements WorkerPool {
           reject(error);
         },
       });
+      const deadlineAt = monotonicMs() + deadline - performance.now();
       worker.postMessage({
-        ...{ id, program, version, number, args, xid, peer, credentials, budgetMs },
+        ...{ id, program, version, number, args, xid, peer, credentials, deadlineAt },
       } satisfies ToWorker);
     });
   }
 }
 
-function settle(thread: Thread, message: Exclude<FromWorker, { ready: unknown }>): void {
+function load({ waiting, isSuspect }: Thread): number {
+  return isSuspect ? Number.MAX_SAFE_INTEGER : waiting.size;
+}
+
+function bound(name: string, given: number | undefined, standard: number, most: number): number {
+  const value = given ?? standard;
+  if (!(Number.isInteger(value) && value >= 1 && value <= most))
+    throw new RangeError(`${name} is ${value}; it must be from 1 to ${most}`);
+  return value;
+}
+
+function settle(thread: Thread, message: Extract<FromWorker, { id: unknown }>): void {
   const waiting = thread.waiting.get(message.id);
   if (waiting === undefined) return;
   if ('result' in message) waiting.resolve(message.result);
@@ -223,70 +406,4 @@ function settle(thread: Thread, message: Exclude<FromWorker, { ready: unknown }>
   else if (message.failed === 'silence') waiting.reject(new NoReply());
   else if (message.failed === 'auth') waiting.reject(new AuthError(message.why, message.message));
   else if (message.failed === 'error') waiting.reject(new Error(message.message));
-}
-
-/** In a worker's module: serves these services to the thread that started it. Throws in the main thread. */
-export function serveInWorker(services: readonly Service[]): void {
-  if (isMainThread || parentPort === null)
-    throw new Error('serveInWorker is for modules that startWorkers runs');
-  const port = parentPort;
-  const procedures = new Map<string, ServedProcedure>();
-  for (const { program, version, procedures: served } of services)
-    for (const one of served) procedures.set(`${program} ${version} ${one.procedure.number}`, one);
-  const aborts = new Map<number, AbortController>();
-  const say = (message: FromWorker): void => port.postMessage(message);
-  port.on('message', (message: ToWorker) => {
-    if ('cancel' in message) {
-      aborts.get(message.id)?.abort(new Error('nobody waits for the answer any more'));
-      return;
-    }
-    const { id, program, version, number, args, xid, peer, credentials, budgetMs } = message;
-    const served = procedures.get(`${program} ${version} ${number}`) as ServedProcedure;
-    const abort = new AbortController();
-    aborts.set(id, abort);
-    const context: CallContext = {
-      ...{ peer, credentials, xid, procedure: served.procedure, signal: abort.signal },
-      ...{ transport: peer.transport, localAddress: peer.localAddress },
-      deadline: performance.now() + budgetMs,
-    };
-    void runOne(served, args, context)
-      .then(
-        (result) => say({ id, result }),
-        (error: unknown) => say(failureOf(id, error)),
-      )
-      .finally(() => aborts.delete(id));
-  });
-  say({
-    ready: services.map(({ program, version, name, procedures: served }) => ({
-      ...{ program, version, name },
-      procedures: served.map(({ procedure }) => ({
-        number: procedure.number,
-        name: procedure.name,
-        isIdempotent: procedure.idempotent === true,
-      })),
-    })),
-  });
-}
-
-async function runOne(served: ServedProcedure, bytes: Uint8Array, context: CallContext): Promise<Uint8Array> {
-  const { procedure } = served;
-  let args: unknown;
-  try {
-    const reader = new XdrReader(bytes);
-    args = procedure.args.decode(reader);
-    reader.finish();
-  } catch (error) {
-    throw error instanceof XdrError ? new GarbageArgs() : error;
-  }
-  const result = await served.handle(args, context);
-  const writer = new XdrWriter();
-  procedure.result.encode(writer, result);
-  return writer.take();
-}
-
-function failureOf(id: number, error: unknown): FromWorker {
-  if (error instanceof GarbageArgs) return { id, failed: 'garbage' };
-  if (error instanceof NoReply) return { id, failed: 'silence' };
-  if (error instanceof AuthError) return { id, failed: 'auth', why: error.why, message: error.message };
-  return { id, failed: 'error', message: error instanceof Error ? error.message : String(error) };
 }

@@ -3,6 +3,7 @@
  * rpcbinds (RFC 1833 sections 2.2.1 and 3.2), which answer only where the program is there and answers.
  */
 
+import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { lookupService } from 'node:dns/promises';
 import { isIPv4 } from 'node:net';
@@ -102,7 +103,7 @@ async function collect(
   onAnswer: (answer: Answerer) => void,
 ): Promise<void> {
   // Every sending has xids of its own: rpcbind in C takes a repeated one for a call it already forwards.
-  const base = Math.floor(Math.random() * 0x3fff_ffff) * 2;
+  const base = randomInt(0x3fff_ffff) * 2;
   let next = base;
   const sockets = new Map<4 | 6, Socket>();
   try {

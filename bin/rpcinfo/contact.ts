@@ -70,6 +70,9 @@ export async function ask<T>(
 export function contactError(error: unknown, place: Place): unknown {
   const where = placeName(place);
   const other = place.kind === 'local' ? 'name a HOST' : 'or name its port with --port';
+  // Over UDP what does not decode is ignored, and told when the time is up.
+  if (error instanceof TimeoutError && error.lastReason !== undefined)
+    return contactError(error.lastReason, place);
   if (error instanceof TransportError || error instanceof TimeoutError) {
     const advice = isRefused(error)
       ? `start one there, ${other}`
@@ -138,7 +141,8 @@ const AUTH: Readonly<Record<number, string>> = {
 
 /** The outcome of a call as libtirpc words it: what rpcinfo has always printed. */
 export function rpcSentence(error: unknown): string {
-  if (error instanceof TimeoutError) return 'RPC: Timed out';
+  if (error instanceof TimeoutError && error.lastReason === undefined) return 'RPC: Timed out';
+  if (error instanceof TimeoutError) return "RPC: Can't decode result";
   if (error instanceof ResultError) return "RPC: Can't decode result";
   if (error instanceof TransportError) {
     const text = systemText(error) ?? describe(error);

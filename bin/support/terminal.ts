@@ -13,6 +13,18 @@ export function printable(text: string): string {
   );
 }
 
+/** The last moment that has a date in ECMAScript: 100 million days from 1970, in the year 275760. */
+const MAX_DATE_MS = 8_640_000_000_000_000n;
+
+/**
+ * Milliseconds since 1970 as a date and time of ISO 8601, in UTC. What no date can say is given as the number it is,
+ * `@9223372036854775807ms`: it comes from another host, and may be anything of 64 bits.
+ */
+export function dateText(ms: bigint): string {
+  const isDate = ms <= MAX_DATE_MS && ms >= -MAX_DATE_MS;
+  return isDate ? new Date(Number(ms)).toISOString() : `@${ms}ms`;
+}
+
 /** How to mark text; each returns it as it is where colour is off. */
 export interface Paint {
   bold(text: string): string;

@@ -54,7 +54,7 @@ export const files_status = {
   FILES_BUSY: 6,
   /** No such upload: begin anew. */
   FILES_NO_UPLOAD: 7,
-  /** The piece does not belong there: beyond the end, or too far ahead of the others. */
+  /** The piece does not belong there: beyond the end, too far ahead of the others, or one gap too many among them. */
   FILES_BAD_OFFSET: 8,
   /** The content is not what its SHA-256 said; the upload is gone. */
   FILES_BAD_CHECKSUM: 9,
@@ -206,7 +206,7 @@ export type files_info = {
   /** at most 255 bytes */
   name: files_name;
   size: bigint;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; 0 for what is before, 2^63-1 for what is beyond. */
   modified: bigint;
 };
 

@@ -194,6 +194,18 @@ export function stateOf(stats: BigIntStats): FileState {
   return { size: Number(size), modifiedMs: Number(mtimeNs / 1_000_000n), id: id.subarray(0, 16) };
 }
 
+const MAX_TIME = 2n ** 63n - 1n;
+
+/**
+ * Milliseconds since 1970 as the protocol says them: from 0 to 2^63-1, so that a reader with signed numbers can hold them
+ * too. A file system may hold seconds of 64 bits, before 1970 as well; those beyond become the nearest end.
+ */
+export function wireTime(ms: number | bigint): bigint {
+  if (typeof ms === 'number' && !Number.isFinite(ms)) return ms > 0 ? MAX_TIME : 0n;
+  const whole = BigInt(typeof ms === 'number' ? Math.trunc(ms) : ms);
+  return whole < 0n ? 0n : whole > MAX_TIME ? MAX_TIME : whole;
+}
+
 /** The value of a promise, or undefined where it takes longer. */
 export async function within<T>(work: Promise<T>, waitMs: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;

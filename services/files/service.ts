@@ -17,7 +17,7 @@ import {
   type files_notice,
   files_status,
 } from './files.gen.js';
-import { FilesRefusal, openFolder } from './folder.js';
+import { FilesRefusal, openFolder, wireTime } from './folder.js';
 import { type UploadLimits, Uploads, WINDOW_BYTES } from './uploads.js';
 
 /** See {@link createFiles}. */
@@ -114,7 +114,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
       try {
         const { state, sha256 } = await folder.describe(name, STAT_WAIT_MS);
         if (sha256 === undefined) return { status: files_status.FILES_WAIT };
-        const info = { name, size: BigInt(state.size), modified: BigInt(state.modifiedMs) };
+        const info = { name, size: BigInt(state.size), modified: wireTime(state.modifiedMs) };
         return { status: files_status.FILES_OK, file: { info, sha256, id: state.id } };
       } catch (error) {
         return { status: statusOf(error, context) };
@@ -150,7 +150,7 @@ export async function createFiles(options: FilesOptions): Promise<Files> {
           bytes += 24 + Buffer.byteLength(name);
           if (files.length === FILES_MAX_PAGE || bytes > room(context))
             return { status: files_status.FILES_OK, page: { files, more: true } };
-          files.push({ name, size: BigInt(found.size), modified: BigInt(Math.trunc(found.modifiedMs)) });
+          files.push({ name, size: BigInt(found.size), modified: wireTime(found.modifiedMs) });
         }
         return { status: files_status.FILES_OK, page: { files, more: false } };
       } catch (error) {

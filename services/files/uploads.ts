@@ -51,6 +51,11 @@ export const DEFAULT_MAX_PENDING_BYTES = 32 * 1024 * 1024;
 export const DEFAULT_STALE_MS = 86_400_000;
 /** How far pieces may be ahead of the first one missing: 4 MiB. */
 export const WINDOW_BYTES = 4 * 1024 * 1024;
+/**
+ * Most stretches of pieces beyond the first one missing that are remembered of one upload. A client with 16 pieces under
+ * way leaves 16; one byte sent at every other place would leave two million.
+ */
+export const MAX_STRETCHES = 1_024;
 /** An upload without a call for so long may be given up for another: a minute. */
 export const IDLE_MS = 60_000;
 
@@ -72,8 +77,8 @@ interface Upload {
   contiguous: number;
   /** Everything before this is in the hash. */
   hashed: number;
-  /** What is in the file beyond `contiguous`: from, to. */
-  ahead: [number, number][];
+  /** What is in the file beyond `contiguous`: from, to; in order, neither touching nor overlapping each other. */
+  readonly ahead: [number, number][];
   lastAt: number;
   /** One step after the other: pieces of the same place cannot overtake each other. */
   tail: Promise<unknown>;
@@ -231,6 +236,10 @@ export class Uploads {
     // What is there without a gap may be in the hash already, and stays as it is.
     const from = Math.max(offset, upload.contiguous);
     if (end <= from) return;
+    const { ahead } = upload;
+    const [first, count] = touching(ahead, from, end);
+    if (ahead.length - count >= MAX_STRETCHES && from > upload.contiguous)
+      throw new FilesRefusal(files_status.FILES_BAD_OFFSET);
     try {
       for (let at = from; at < end; ) {
         const { bytesWritten } = await upload.handle.write(data, at - offset, end - at, at);
@@ -240,12 +249,16 @@ export class Uploads {
       await this.discard(upload);
       throw refusalOf(error);
     }
-    upload.ahead.push([from, end]);
-    upload.ahead.sort(([a], [b]) => a - b);
-    while (upload.ahead.length > 0 && upload.ahead[0]![0] <= upload.contiguous) {
-      const [, to] = upload.ahead.shift()!;
-      upload.contiguous = Math.max(upload.contiguous, to);
-    }
+    const last = ahead[first + count - 1];
+    const merged: [number, number] =
+      last === undefined || count === 0
+        ? [from, end]
+        : [Math.min(from, (ahead[first] as [number, number])[0]), Math.max(end, last[1])];
+    // What touches the part without a gap is one with it: it can only be the first.
+    if (merged[0] <= upload.contiguous) {
+      ahead.splice(0, count);
+      upload.contiguous = merged[1];
+    } else ahead.splice(first, count, merged);
     this.hashOn(upload);
   }
 
@@ -362,6 +375,20 @@ export class Uploads {
       throw new FilesRefusal(files_status.FILES_BUSY);
     await this.discard(idlest);
   }
+}
+
+/** Where the stretches that touch or overlap `from` to `to` begin, and how many they are. */
+function touching(stretches: readonly [number, number][], from: number, to: number): [number, number] {
+  let low = 0;
+  let high = stretches.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((stretches[middle] as [number, number])[1] < from) low = middle + 1;
+    else high = middle;
+  }
+  let count = 0;
+  while (low + count < stretches.length && (stretches[low + count] as [number, number])[0] <= to) count += 1;
+  return [low, count];
 }
 
 /** The same offer is the same upload, whether or not it may replace a file. */

@@ -67,6 +67,35 @@ describe('a stream listener', () => {
     expect(server.stats().pending).toBe(1);
   });
 
+  it('keeps a connection open while calls come, however long, and gives each the whole idle time anew', async () => {
+    const { port } = await listening({ idleTimeoutMs: 200 });
+    const peer = raw(port);
+    const end = performance.now() + 700;
+    for (let sent = 1; performance.now() < end; sent++) {
+      peer.socket.write(calls(1, 0));
+      await until(() => peer.bytes >= sent * 28 || peer.isClosed);
+      expect(peer.isClosed).toBe(false);
+    }
+    // And then no longer.
+    await until(() => peer.isClosed);
+  });
+
+  it('gives a peer that has caught up with its replies the whole idle time anew', async () => {
+    const { port } = await listening({ idleTimeoutMs: 400 });
+    const peer = raw(port);
+    peer.socket.pause();
+    peer.socket.write(calls(1, blob.number, '00600000'));
+    const startedAt = performance.now();
+    // Three looks of four have found it behind.
+    await until(() => performance.now() > startedAt + 330);
+    peer.socket.resume();
+    await until(() => peer.bytes > 0x60_0000);
+    const caughtUpAt = performance.now();
+    await until(() => performance.now() > caughtUpAt + 270);
+    expect(peer.isClosed).toBe(false);
+    await until(() => peer.isClosed);
+  });
+
   it('waits for maxPendingPerConnection calls of a connection and reads no more until one is answered', async () => {
     const open: (() => void)[] = [];
     let entered = 0;

@@ -63,9 +63,13 @@ describe('the limits in the manual', () => {
     ['maxPendingCalls', runtime.DEFAULT_MAX_PENDING_CALLS, '65536'],
     ['connectTimeoutMs', runtime.DEFAULT_CONNECT_TIMEOUT_MS, '5 s'],
     ['maxReplies', runtime.DEFAULT_MAX_BROADCAST_REPLIES, '65536'],
+    ['graceMs', runtime.DEFAULT_WORKER_GRACE_MS, '1 s'],
+    ['startMs', runtime.DEFAULT_WORKER_START_MS, '30 s'],
+    ['minRestartMs', runtime.DEFAULT_MIN_RESTART_MS, '100 ms'],
+    ['maxRestartMs', runtime.DEFAULT_MAX_RESTART_MS, '30 s'],
   ])('say of %s what the code says', (option, value, text) => {
     const [amount = '', unit = ''] = text.split(' ');
-    const factor = { MiB: 1024 * 1024, minutes: 60_000, s: 1_000, '': 1 }[unit] ?? Number.NaN;
+    const factor = { MiB: 1024 * 1024, minutes: 60_000, s: 1_000, ms: 1, '': 1 }[unit] ?? Number.NaN;
     expect(Number(amount) * factor).toBe(value);
     const row = rows.find((found) => found[1] === option);
     expect(row?.[2]).toMatch(new RegExp(`^${text}`));

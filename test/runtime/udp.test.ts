@@ -70,7 +70,7 @@ describe.each([
   });
 
   it('answers calls that arrive together, each with its own result, at once or later', async () => {
-    const { port } = await serverAt('127.0.0.1', (context) => Promise.resolve(context.xid % 65_536));
+    const { port } = await serverAt('127.0.0.1', (context) => Promise.resolve(context.xid | 0));
     const client = await clientAt('127.0.0.1', port);
     const sums = Array.from({ length: 150 }, (_, i) => client.call(add, { a: i, b: i }));
     const waits = Array.from({ length: 150 }, () => client.call(slow, undefined));

@@ -1,16 +1,18 @@
 /** files over real sockets: up, down, on after a cut, names that lead nowhere, limits, notices. */
 
 import { execFileSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectTcp, createClient } from '../../runtime/index.js';
 import { downloadFile, TransferError, uploadFile } from '../../services/files/client.js';
 import { FilesProgV1Client, files_status } from '../../services/files/files.gen.js';
+import { wireTime } from '../../services/files/folder.js';
 import { createFiles, type Files, type FilesOptions } from '../../services/files/service.js';
+import { MAX_STRETCHES } from '../../services/files/uploads.js';
 import { until } from '../support/until.js';
 import { startCutter } from './cutter.js';
 import { type Served, serve } from './served.js';
@@ -264,6 +266,55 @@ describe('files', () => {
     expect(await write(10_000_000n, 1)).toBe(files_status.FILES_BAD_OFFSET);
   });
 
+  it('come in pieces of which up to 1024 stretches with gaps between them are remembered, and not one more', async () => {
+    await start();
+    const content = randomBytes(2 * MAX_STRETCHES + 20);
+    const { id } = await begin('file', content);
+    const write = (at: number, size = 1) =>
+      tcp.write({ id, offset: BigInt(at), data: content.subarray(at, at + size) });
+    // One byte again and again is one stretch, and so are neighbours, in any order.
+    await Promise.all(Array.from({ length: 2 * MAX_STRETCHES }, () => write(5)));
+    for (const at of [9, 7, 8, 6]) expect(await write(at)).toBe(files_status.FILES_OK);
+    const places = Array.from({ length: MAX_STRETCHES - 1 }, (_none, i) => 11 + 2 * i);
+    expect(new Set(await Promise.all(places.map((at) => write(at))))).toEqual(
+      new Set([files_status.FILES_OK]),
+    );
+    const beyond = 2 * MAX_STRETCHES + 9;
+    expect(await write(beyond)).toBe(files_status.FILES_BAD_OFFSET);
+    // What adds none is taken: again, beside another, where the first gap is.
+    expect(await write(11)).toBe(files_status.FILES_OK);
+    expect(await write(10)).toBe(files_status.FILES_OK);
+    expect(await write(beyond)).toBe(files_status.FILES_OK);
+    expect(await write(beyond + 2)).toBe(files_status.FILES_BAD_OFFSET);
+    expect(await write(0)).toBe(files_status.FILES_OK);
+    expect(await tcp.commit(id)).toBe(files_status.FILES_INCOMPLETE);
+    expect(await write(1, content.length - 1)).toBe(files_status.FILES_OK);
+    expect(await tcp.commit(id)).toBe(files_status.FILES_OK);
+    expect(await holds(path.join(root, 'file'), content)).toBe(true);
+  });
+
+  it('are whole whatever the order, the size and the overlap of their pieces', async () => {
+    await start();
+    for (let round = 0; round < 20; round++) {
+      const content = randomBytes(2_000);
+      const { id } = await begin(`file ${round}`, content);
+      for (let piece = 0; piece < 30; piece++) {
+        const at = randomInt(2_000);
+        const size = randomInt(200);
+        await tcp.write({ id, offset: BigInt(at), data: content.subarray(at, at + size) });
+      }
+      // Backwards, a byte more than the step: each touches the one before.
+      for (let at = 1_950; at > 0; at -= 50)
+        expect(await tcp.write({ id, offset: BigInt(at), data: content.subarray(at, at + 51) })).toBe(0);
+      expect(await tcp.commit(id)).toSatisfy(
+        (status) => status === files_status.FILES_INCOMPLETE || status === files_status.FILES_OK,
+      );
+      await tcp.write({ id, offset: 0n, data: content.subarray(0, 50) });
+      expect(await tcp.commit(id)).toBe(files_status.FILES_OK);
+      expect(await holds(path.join(root, `file ${round}`), content)).toBe(true);
+    }
+  });
+
   it('tell a reader when they have changed', async () => {
     await start();
     const { content } = await make('x', 1_000);
@@ -310,6 +361,27 @@ describe('files', () => {
     expect(await tcp.sendAll('x'.repeat(1_025))).toBe(files_status.FILES_TOO_BIG);
     const latest = await tcp.subscribe({ after: 2n ** 64n - 1n, wait_ms: 0 });
     expect(latest).toMatchObject({ news: { notices: [], next: 2n, missed: false } });
+  });
+
+  it('have dates of the whole range a file system may hold, brought into what the protocol can say', async () => {
+    await start();
+    await writeFile(path.join(root, 'old'), '');
+    await writeFile(path.join(root, 'new'), '');
+    execFileSync('touch', ['-d', '@-1000000', path.join(root, 'old')]);
+    await utimes(path.join(root, 'new'), 1_700_000_000.5, 1_700_000_000.5);
+    const whole = await tcp.stat('old');
+    expect(whole).toMatchObject({ status: files_status.FILES_OK, file: { info: { modified: 0n } } });
+    const result = await tcp.list('');
+    if (result.status !== files_status.FILES_OK) throw new Error();
+    expect(result.page.files.map(({ name, modified }) => [name, modified])).toEqual([
+      ['new', 1_700_000_000_500n],
+      ['old', 0n],
+    ]);
+    const most = 2n ** 63n - 1n;
+    const times = [Number.NaN, -Infinity, -1, -0.5, 0, 1.9, 2 ** 53, 2 ** 63, 9.2e21, Infinity];
+    expect(times.map(wireTime)).toEqual([0n, 0n, 0n, 0n, 0n, 1n, 2n ** 53n, most, most, most]);
+    for (const ms of [-(2n ** 63n), -1n, 0n, most, most + 1n])
+      expect(wireTime(ms)).toBe(ms < 0n ? 0n : ms > most ? most : ms);
   });
 
   it('are not written over on this side unless that was asked for', async () => {

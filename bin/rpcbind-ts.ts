@@ -114,7 +114,7 @@ program.action(async (options: Options) => {
     programs: readPrograms(options.programs, events.names),
   });
   const fault = (error: unknown): void => {
-    log.error({ event: 'fault', stack: error instanceof Error ? error.stack : undefined }, describe(error));
+    events.fault(error);
     if (options.abort === true && options.debug === true) process.abort();
   };
   const rpcbind = await open(options, prepared, warn, {

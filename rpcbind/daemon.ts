@@ -15,7 +15,7 @@ import { Access, type AccessLists, type AccessOptions, type RefusalCounts } from
 import { Binder, type BinderEvent, nameOf } from './binder.js';
 import { Relay } from './callit.js';
 import { Liveness, type LivenessMode } from './liveness.js';
-import { doubtOfLoopback } from './owner.js';
+import { doubtOfLoopback, userOfConnection } from './owner.js';
 import { createVersion2, createVersion3, createVersion4 } from './program.js';
 import { Reach, type ReachOptions } from './reach.js';
 import {
@@ -141,6 +141,7 @@ class Daemon implements Rpcbind {
     maxConnectionsPerSource: MAX_CONNECTIONS_PER_SOURCE,
     reservedConnections: RESERVED_CONNECTIONS,
     mayConnect: (peer: Peer): boolean => this.mayConnect(peer),
+    userOf: userOfConnection,
   };
   private closing: Promise<void> | undefined;
 

@@ -71,6 +71,19 @@ export function ownerOf(peer: Peer): string {
   return owner;
 }
 
+/**
+ * The user of a loopback connection, for sharing connections out: {@link UNKNOWN} where telling would take more than a
+ * question to the kernel (no koffi).
+ */
+export function userOfConnection(peer: Peer): string {
+  if (!hasNative()) return UNKNOWN;
+  try {
+    return ownerOf(peer);
+  } catch {
+    return UNKNOWN;
+  }
+}
+
 /** Owners of TCP connections, as long as the connections live. */
 const connections = new WeakMap<Peer, string>();
 

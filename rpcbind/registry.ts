@@ -14,6 +14,11 @@ export const UNKNOWN = 'unknown';
 
 /** Default for all registrations together. */
 export const DEFAULT_MAX_REGISTRATIONS = 131_072;
+/**
+ * One part in so many of all registrations is the superuser's alone. One user may have thousands of uids (subuid(5)), each of
+ * them an owner with a share of its own: they could else fill the table, and root's services would not start.
+ */
+export const SUPERUSER_SHARE = 16;
 /** Default for the registrations of one owner that is not the superuser. */
 export const DEFAULT_MAX_REGISTRATIONS_PER_OWNER = 4_096;
 
@@ -280,7 +285,8 @@ export class Registry {
       owner !== SUPERUSER &&
       (this.countByOwner.get(owner) ?? 0) + this.holds.countOf(owner) >= this.maxRegistrationsPerOwner;
     while (isOverOwn()) if (!this.holds.removeOldest(owner)) return false;
-    while (this.all.size + this.holds.size >= this.maxRegistrations)
+    const reserved = owner === SUPERUSER ? 0 : Math.floor(this.maxRegistrations / SUPERUSER_SHARE);
+    while (this.all.size + this.holds.size >= this.maxRegistrations - reserved)
       if (!this.holds.removeOldest(owner) && !(owner === SUPERUSER && this.holds.removeOldest()))
         return false;
     return true;

@@ -3,6 +3,8 @@
  * connections by the thousand and leave them idle; without shares, all others would find the listener full.
  *
  *   - A source (see source.ts; on a unix socket a user) has at most a share. One more closes its own longest idle.
+ *     Where users of this host can be told, all of loopback is one source: a user can call from each of 127.0.0.0/8.
+ *     Within it, the longest idle of the user who has most goes.
  *   - Some places are kept for callers of this host, which must reach their rpcbind whatever others do.
  *   - When all places are taken, the longest idle connection of the source that has most makes room.
  *   - The descriptors of the process are counted over all its listeners, with some kept for everything else.
@@ -41,6 +43,8 @@ export interface Member {
   readonly caller: string;
   /** Whether the caller is on this host. */
   readonly isLocal: boolean;
+  /** Which of the users that share `caller` it is of; undefined where one alone has it. Asked only where one has to go. */
+  readonly user: string | undefined;
   /** Whether a call of it is under way. */
   readonly isBusy: boolean;
   /** Grows with each use of any connection: the smallest is the longest idle. */
@@ -88,7 +92,7 @@ export class ConnectionTable {
   admit(newcomer: Member): boolean {
     const own = this.sources.get(newcomer.caller);
     const ownCount = own?.size ?? 0;
-    if (own !== undefined && ownCount >= this.maxPerSource && !this.evictFrom(own, false)) return false;
+    if (own !== undefined && ownCount >= this.maxPerSource && !this.evictOwn(own, newcomer)) return false;
     const isRemoteFull = !newcomer.isLocal && this.count - this.localCount >= this.maxRemote;
     if (isRemoteFull && !this.evict(ownCount, true)) return false;
     if (this.count >= this.max && !this.evict(ownCount, false)) return false;
@@ -120,15 +124,22 @@ export class ConnectionTable {
     if (this.count === 0) tables.delete(this);
   }
 
+  /** Closes one connection of the newcomer's own source. */
+  private evictOwn(own: ReadonlySet<Member>, { user }: Member): boolean {
+    if (user === undefined) return this.evictFrom(own, false);
+    const users = byUser(own);
+    const largest = largestOf(users.values());
+    // As between sources: calls under way are given up only where their user keeps as many connections as the newcomer's.
+    return largest !== undefined && this.evictFrom(largest, largest.size > (users.get(user)?.size ?? 0) + 1);
+  }
+
   /** Closes one connection of the source that has most, for one that has `ownCount`. False where that would be unfair. */
   private evict(ownCount: number, isRemote: boolean): boolean {
-    let largest: Set<Member> | undefined;
-    for (const members of this.sources.values()) {
-      if (isRemote && isLocalSource(members)) continue;
-      if (largest === undefined || members.size > largest.size) largest = members;
-    }
+    const sources = [...this.sources.values()].filter((members) => !(isRemote && isLocalSource(members)));
+    const largest = largestOf(sources);
+    if (largest === undefined) return false;
     // Calls under way are given up only where their source would still have as many connections as the newcomer's.
-    return largest !== undefined && this.evictFrom(largest, largest.size > ownCount + 1);
+    return this.evictFrom(largestOf(byUser(largest).values()) ?? largest, largest.size > ownCount + 1);
   }
 
   /** Closes the longest idle of these; one with a call under way only where there is no other and it may be. */
@@ -148,6 +159,24 @@ export class ConnectionTable {
     victim.cutOff();
     return true;
   }
+}
+
+function largestOf(groups: Iterable<ReadonlySet<Member>>): ReadonlySet<Member> | undefined {
+  let largest: ReadonlySet<Member> | undefined;
+  for (const group of groups) if (largest === undefined || group.size > largest.size) largest = group;
+  return largest;
+}
+
+/** The connections of one source by their users. */
+function byUser(members: ReadonlySet<Member>): Map<string | undefined, Set<Member>> {
+  const users = new Map<string | undefined, Set<Member>>();
+  for (const member of members) {
+    const { user } = member;
+    const group = users.get(user);
+    if (group === undefined) users.set(user, new Set([member]));
+    else group.add(member);
+  }
+  return users;
 }
 
 /** All of one source are local, or none. */

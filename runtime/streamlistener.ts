@@ -40,6 +40,12 @@ const READ_AHEAD_BYTES = 65_536;
 export interface StreamListenOptions extends RecordOptions, ConnectionLimits {
   /** Asked when a connection comes, before anything is read from it; false closes it. Default: all are taken. */
   readonly mayConnect?: (peer: Peer) => boolean;
+  /**
+   * Tells the user of a connection that came over loopback. With it, all of loopback is one source in what callers share, and of its
+   * connections the longest idle one of the user who has most goes; it is asked only then, once a connection. Default: each address
+   * of 127.0.0.0/8 is a source.
+   */
+  readonly userOf?: (peer: Peer) => string;
   /** What input of unfinished calls counts against. Default: a budget that all servers of the process share. */
   readonly unfinished?: ByteBudget;
   /** What replies that peers have not taken count against. Default: a budget that all servers of the process share. */
@@ -199,6 +205,8 @@ class Connection implements Origin, Member {
   private readonly maxBufferedBytes: number;
   private readonly maxPending: number;
   private readonly receive: Receive;
+  private readonly userOf: ((peer: Peer) => string) | undefined;
+  private knownUser: string | undefined;
   private gone: AbortController | undefined;
   private pending = 0;
   /** What was received and may not be looked at yet. */
@@ -242,7 +250,9 @@ class Connection implements Origin, Member {
     if (kind === 'tcp') rememberConnection(peer, socket);
     this.isLocal = kind === 'unix' || isLoopback(peer.address) || peer.address === peer.localAddress;
     // Addresses of a user of this host say nothing: what counts there is the user.
-    this.caller = kind === 'unix' ? `user ${uid ?? ''}` : sourceOf(peer.address);
+    const isShared = kind === 'tcp' && options.userOf !== undefined && isLoopback(peer.address);
+    this.userOf = isShared ? options.userOf : undefined;
+    this.caller = kind === 'unix' ? `user ${uid ?? ''}` : isShared ? 'loopback' : sourceOf(peer.address);
     socket.on('data', (chunk) => this.onData(chunk));
     socket.on('drain', () => {
       this.isBlocked = false;
@@ -265,6 +275,11 @@ class Connection implements Origin, Member {
       this.unsent.update(this, 0);
       this.gone?.abort();
     });
+  }
+
+  get user(): string | undefined {
+    this.knownUser ??= this.userOf?.(this.peer);
+    return this.knownUser;
   }
 
   get isBusy(): boolean {

@@ -3,6 +3,7 @@
  * socket that outlives execve, and execve itself. Without koffi {@link openLibc} is undefined.
  */
 
+import { lstatSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const AF_UNIX = 1;
@@ -62,8 +63,12 @@ export class Libc {
     throw thrown;
   }
 
-  /** Whether a socket file is there at which nobody listens. */
+  /**
+   * Whether a socket file is there at which nobody listens. Any other kind of file is not ours to remove, and a call
+   * of connect to one is refused just as one to a dead socket is: so the kind is asked first, without following links.
+   */
   isDeadSocket(path: string): boolean {
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false;
     const fd = this.socket();
     const name = unixName(path);
     const isRefused =

@@ -136,6 +136,50 @@ describe('rpcbind-ts', () => {
     });
   });
 
+  it('logs what callers sent in one line each, without control characters, and cut', async () => {
+    const port = await freePort();
+    const one = await daemon(port);
+    const address = '/x\nrpcbind-ts: error: forged\u001b[31m\u007f\u202e';
+    await withClient(port, async (client) => {
+      const of = { program: PROGRAM, version: 1 };
+      expect(await client.setAddress({ ...of, netid: 'local', address })).toBe(true);
+      expect(await client.setAddress({ ...of, netid: `no\n${'x'.repeat(8_000)}`, address: '' })).toBe(false);
+    });
+    await until(() => one.output().includes('the netid or the address is none'));
+    const lines = one.output().split('\n');
+    expect(lines.filter((line) => line.includes('forged'))).toEqual([
+      expect.stringContaining('local /x\\nrpcbind-ts: error: forged\\u001b[31m\\u007f\\u202e ('),
+    ]);
+    expect(lines.filter((line) => line.startsWith('rpcbind-ts: warning: refused SET'))).toHaveLength(1);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(700);
+  });
+
+  it('logs no more changes by others than root than their rate, and says how many were left out', async () => {
+    const port = await freePort();
+    const one = await daemon(port, '--log-format', 'json');
+    const events = (): { event: string; count?: number }[] =>
+      one
+        .output()
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .map((line) => JSON.parse(line) as { event: string });
+    const client = await connectRpcbind({ port, transport: 'udp', totalMs: 5_000 });
+    const of = { program: PROGRAM, version: 1 };
+    for (let i = 0; i < 750; i++) {
+      await client.set({ ...of, protocol: 'udp', port: 4242 });
+      await client.unset(of);
+    }
+    await until(async () => {
+      await client.set({ ...of, protocol: 'udp', port: 4242 });
+      await client.unset(of);
+      return events().some(({ event }) => event === 'change');
+    });
+    await client.close();
+    const [told] = events().filter(({ event }) => event === 'change');
+    expect(told?.count).toBeGreaterThan(100);
+    expect(events().length).toBeLessThan(1_400);
+  });
+
   it('reads the access lists again on SIGHUP, and keeps the old ones where the new are wrong', async () => {
     const file = path.join(folder, 'access');
     await writeFile(file, 'allow 192.0.2.0/24 # documentation\n');

@@ -52,6 +52,22 @@ stop; echo "ended $?"`,
     LIMIT_MS,
   );
 
+  it.each(['1', '0'])(
+    'removes no file that is named as the local socket but is none (RPC_NATIVE=%s)',
+    async (native) => {
+      const stdout = await run(
+        `echo precious > /run/notes; ln -s /run/notes /run/link
+ended $RPCBIND --user root --local /run/notes
+ended $RPCBIND --local /run/notes
+ended $RPCBIND --local /run/link
+cat /run/notes; readlink /run/link`,
+        { RPC_NATIVE: native },
+      );
+      expect(stdout).toMatch(/^precious\n\/run\/notes$/m);
+    },
+    LIMIT_MS,
+  );
+
   it('stays root where --user says so', async () => {
     expect(await run('start --user root; stat -c %U /proc/$DAEMON; stop')).toMatch(/^root$/m);
   }, 60_000);

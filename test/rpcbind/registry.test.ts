@@ -301,3 +301,17 @@ describe('the sizes of tables', () => {
     expect([registry.rowBytes, registry.mappingCount]).toEqual([0, 0]);
   });
 });
+
+describe('the part of the table that is the superuser’s alone', () => {
+  it('is a sixteenth, which no number of other owners fills', () => {
+    const registry = new Registry({ maxRegistrations: 32 });
+    for (let i = 0; i < 30; i++)
+      expect(registry.set(row({ program: i, owner: i % 3 === 0 ? UNKNOWN : String(1000 + i) }))).toBe(
+        'added',
+      );
+    expect(registry.set(row({ program: 30, owner: '2000' }))).toBe('full');
+    expect(registry.set(row({ program: 30, owner: UNKNOWN }))).toBe('full');
+    for (const program of [30, 31]) expect(registry.set(row({ program, owner: SUPERUSER }))).toBe('added');
+    expect(registry.set(row({ program: 32, owner: SUPERUSER }))).toBe('full');
+  });
+});

@@ -18,9 +18,11 @@ import {
   type RpcClient,
   RpcError,
   StatusError,
+  sourceOf,
 } from '../runtime/index.js';
 import type { Codec } from '../xdr/index.js';
 import type { Binder } from './binder.js';
+import { isLocalPeer, userOfConnection } from './owner.js';
 import { type Forwarded, type Forwarder, netidOf } from './program.js';
 import type { Entry } from './registry.js';
 import { RPCBPROG, type rpcb_rmtcallargs } from './rpcbind.gen.js';
@@ -30,6 +32,12 @@ import type { BinderVersion } from './stats.js';
 export const FORWARD_TIMEOUT_MS = 10_000;
 /** Calls passed on and not answered yet, at most; one more fails. */
 export const MAX_FORWARDED_CALLS = 256;
+/**
+ * Of these, those of one source (a user of this host where it can be told, an IPv4 address, an IPv6 network of 64 bits), and
+ * those to one address: who asks a program that never answers, or serves it, holds no more than a share for
+ * {@link FORWARD_TIMEOUT_MS}.
+ */
+export const MAX_FORWARDED_CALLS_SHARE = 64;
 /** Programs that a socket is kept open to, at most. */
 export const MAX_FORWARD_TARGETS = 64;
 
@@ -64,6 +72,8 @@ export class Relay implements Forwarder {
   private readonly isOn: boolean;
   private readonly clients = new Map<string, Promise<RpcClient>>();
   private pending = 0;
+  /** Of `pending`, by source and by address: at most two keys a call. */
+  private readonly shares = new Map<string, number>();
 
   constructor(binder: Binder, isOn: boolean) {
     this.binder = binder;
@@ -117,8 +127,12 @@ export class Relay implements Forwarder {
     if (entry === undefined) throw new StatusError({ status: accept_stat.PROG_UNAVAIL });
     // To our own NULL there is but one answer.
     if (call.prog === RPCBPROG) return { entry, result: new Uint8Array(0) };
-    if (this.pending >= MAX_FORWARDED_CALLS) throw new StatusError({ status: accept_stat.SYSTEM_ERR });
+    const keys = [`from ${sourceOfCall(peer)}`, `to ${entry.netid} ${entry.address}`];
+    const isOver = keys.some((key) => (this.shares.get(key) ?? 0) >= MAX_FORWARDED_CALLS_SHARE);
+    if (isOver || this.pending >= MAX_FORWARDED_CALLS)
+      throw new StatusError({ status: accept_stat.SYSTEM_ERR });
     this.pending += 1;
+    for (const key of keys) this.count(key, 1);
     try {
       const client = await this.clientFor(entry);
       const procedure: Procedure<Uint8Array, Uint8Array> = {
@@ -136,7 +150,14 @@ export class Relay implements Forwarder {
       return { entry, result };
     } finally {
       this.pending -= 1;
+      for (const key of keys) this.count(key, -1);
     }
+  }
+
+  private count(key: string, by: 1 | -1): void {
+    const count = (this.shares.get(key) ?? 0) + by;
+    if (count === 0) this.shares.delete(key);
+    else this.shares.set(key, count);
   }
 
   private admit(call: rpcb_rmtcallargs, peer: Peer): void {
@@ -174,4 +195,11 @@ export class Relay implements Forwarder {
       totalMs: FORWARD_TIMEOUT_MS,
     });
   }
+}
+
+/** Whom a forwarded call counts for. Loopback is 16 million addresses, all of which any user of this host can call from. */
+function sourceOfCall(peer: Peer): string {
+  if (peer.transport === 'unix') return `user ${peer.uid ?? ''}`;
+  if (!isLocalPeer(peer)) return sourceOf(peer.address);
+  return peer.transport === 'tcp' ? `user ${userOfConnection(peer)}` : 'loopback';
 }

@@ -11,7 +11,12 @@ export {
   type RefusalCounts,
 } from './access.js';
 export { type BinderEvent, nameOf } from './binder.js';
-export { FORWARD_TIMEOUT_MS, MAX_FORWARD_TARGETS, MAX_FORWARDED_CALLS } from './callit.js';
+export {
+  FORWARD_TIMEOUT_MS,
+  MAX_FORWARD_TARGETS,
+  MAX_FORWARDED_CALLS,
+  MAX_FORWARDED_CALLS_SHARE,
+} from './callit.js';
 export {
   type AddressEntry,
   connectRpcbind,

@@ -108,7 +108,14 @@ function ownerOfConnection(peer: Peer): string {
     remotePort: peer.localPort,
   };
   const inode = inodeOfConnection(peer);
-  const uid = inode === undefined ? undefined : uidOfConnection(ends, inode);
+  let uid: number | undefined;
+  try {
+    uid = inode === undefined ? undefined : uidOfConnection(ends, inode);
+  } catch (error) {
+    // Everybody on this host can use up the time for reading tables: root, which has a reserved port, goes on meanwhile.
+    if (reserved() === SUPERUSER) return SUPERUSER;
+    throw error;
+  }
   if (uid !== undefined) return nameOf(uid);
   // Where neither way works (/proc/net is hidden), a reserved port is all there is, as for Debian's daemon.
   return hasTables ? UNKNOWN : reserved();
@@ -125,11 +132,18 @@ let hasTables = true;
  */
 function uidOfConnection(ends: ConnectionEnds, inode: number): number | undefined {
   const find = hasNative() ? connectionOf : () => undefined;
-  const theirs = find(ends) ?? findInTables(ends);
+  // Asked once for both looks: else the second could find the time gone that the first took, each time anew.
+  let isAdmitted = false;
+  const inTables = (of: ConnectionEnds): InetSocket | undefined => {
+    if (!isAdmitted) admitTables();
+    isAdmitted = true;
+    return findInTables(of);
+  };
+  const theirs = find(ends) ?? inTables(ends);
   if (theirs === undefined || theirs === 'none' || theirs.inode === 0 || !HAS_OWNER.has(theirs.state))
     return undefined;
   const back = reversed(ends);
-  const ours = find(back) ?? findInTables(back);
+  const ours = find(back) ?? inTables(back);
   if (ours === undefined || ours === 'none' || ours.inode !== inode || !IS_CONNECTED.has(ours.state))
     return undefined;
   return theirs.uid;
@@ -152,15 +166,20 @@ function reversed({ localAddress, localPort, remoteAddress, remotePort }: Connec
 let creditMs = MAX_TABLE_CREDIT_MS;
 let creditAt = performance.now();
 
+/** Throws StatusError SYSTEM_ERR where too much time went into reading tables lately ({@link TABLE_COST_SHARE}). */
+function admitTables(): void {
+  const now = performance.now();
+  creditMs = Math.min(MAX_TABLE_CREDIT_MS, creditMs + (now - creditAt) / TABLE_COST_SHARE);
+  creditAt = now;
+  if (creditMs <= 0) throw new StatusError({ status: accept_stat.SYSTEM_ERR });
+}
+
 /**
  * The same from /proc/net/tcp and tcp6. A row that is there is true; one that is not may have moved
  * while the table was read, so that is tried once more, and then it is unknown.
  */
 function findInTables(ends: ConnectionEnds): InetSocket | undefined {
   const startedAt = performance.now();
-  creditMs = Math.min(MAX_TABLE_CREDIT_MS, creditMs + (startedAt - creditAt) / TABLE_COST_SHARE);
-  creditAt = startedAt;
-  if (creditMs <= 0) throw new StatusError({ status: accept_stat.SYSTEM_ERR });
   try {
     return readRow(ends) ?? readRow(ends);
   } finally {

@@ -157,18 +157,32 @@ const unset = () => new Promise((done, failed) => {
   socket.on('data', (reply) => { socket.destroy(); done(reply.readUInt32BE(24)); });
 });
 let statuses;
+const isForEver = process.argv[2] === 'for-ever';
 do statuses = await Promise.all(Array.from({ length: 10 }, unset));
 while (statuses.every((status) => status === 0));
 console.log('refused');
+while (isForEver) await Promise.all(Array.from({ length: 10 }, unset));
 process.exit();
 END
-setpriv --reuid 65534 --regid 65534 --clear-groups node /run/flood.mjs
+chmod 644 /run/flood.mjs
+strangers='setpriv --reuid 65534 --regid 65534 --clear-groups node /run/flood.mjs'
+$strangers
 echo "port $(port)"
+# From a reserved port, root changes it at any time.
+$strangers for-ever > /run/flooding & FLOOD=$!
+wait_for test -s /run/flooding
+for i in 1 2 3 4 5; do root tcp 127.0.0.1:70$i unset; root tcp 127.0.0.1:71$i set; done
+kill $FLOOD
 taken_back() { [ "$(root tcp 127.0.0.1:0 unset)" = 'tcp unset 1' ]; }
 wait_for taken_back
 kill $DAEMON`);
     expect(code, stdout).toBe(0);
-    expect(stdout.trim().split('\n')).toEqual(['tcp set 1', 'refused', 'port 2049']);
+    expect(stdout.trim().split('\n')).toEqual([
+      'tcp set 1',
+      'refused',
+      'port 2049',
+      ...Array.from({ length: 5 }, () => ['tcp unset 1', 'tcp set 1']).flat(),
+    ]);
   }, 60_000);
 
   it('costs the daemon no reading of tables, however often strangers ask for its removal over UDP', async () => {

@@ -1,10 +1,14 @@
 /** Calls passed on by the daemon, and registrations whose servers are gone. */
 
+import dgram from 'node:dgram';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   connectRpcbind,
   createRpcbind,
+  formatUaddr,
   type LivenessMode,
+  MAX_FORWARDED_CALLS,
+  MAX_FORWARDED_CALLS_SHARE,
   publish,
   RPCBPROG,
   type Rpcbind,
@@ -56,6 +60,41 @@ describe('a call passed on', () => {
     const [second, , fourth] = await client.statistics();
     expect(second?.forwards).toMatchObject([{ program: ECHO_PROGRAM, success: 1, isIndirect: false }]);
     expect(fourth?.forwards).toMatchObject([{ program: ECHO_PROGRAM, success: 1, isIndirect: true }]);
+  });
+
+  it('is answered while another source fills its share with calls of a program that does not answer', async () => {
+    const { rpcbind, client } = await setUp({ remoteCalls: true });
+    const silent = dgram.createSocket('udp4');
+    await new Promise<void>((done) => silent.bind(0, '127.0.0.1', done));
+    open.push({ close: () => new Promise<void>((done) => silent.close(done)) });
+    const address = formatUaddr('127.0.0.1', silent.address().port);
+    const program = 0x2000_0123;
+    expect(await client.setAddress({ program, version: 1, netid: 'udp', address })).toBe(true);
+    const heard: (() => void)[] = [];
+    silent.on('message', (message, { port }) => {
+      const reply = Buffer.alloc(24);
+      message.copy(reply, 0, 0, 4);
+      reply.writeUInt32BE(1, 4);
+      heard.push(() => silent.send(reply, port, '127.0.0.1'));
+    });
+    const stranger = await connectRpcbind({ port: rpcbind.port, transport: 'tcp', totalMs: 60_000 });
+    open.push(stranger);
+    const calls = Array.from({ length: MAX_FORWARDED_CALLS + 1 }, () =>
+      stranger.indirect({ ...call, program }).then(
+        () => 'answered',
+        (error: { code?: string }) => error.code,
+      ),
+    );
+    const refused = await Promise.all(calls.slice(MAX_FORWARDED_CALLS_SHARE));
+    expect(new Set(refused)).toEqual(new Set(['RPC_SYSTEM_ERR']));
+    await until(() => heard.length === MAX_FORWARDED_CALLS_SHARE);
+    expect(decode(add.result, (await client.indirect(call)).result)).toBe(5);
+    // The share of the program is taken too, whoever calls it.
+    await expect(client.indirect({ ...call, program })).rejects.toMatchObject({ code: 'RPC_SYSTEM_ERR' });
+    for (const answer of heard) answer();
+    expect(new Set(await Promise.all(calls.slice(0, MAX_FORWARDED_CALLS_SHARE)))).toEqual(
+      new Set(['answered']),
+    );
   });
 
   it('fails in silence by CALLIT, and with what was wrong by INDIRECT', async () => {

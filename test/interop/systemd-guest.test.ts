@@ -9,7 +9,8 @@ import { beforeAll, expect, it } from 'vitest';
 import { bootGuest, type GuestOutcome } from '../support/guest.js';
 import { describeWith, root } from '../support/sandbox.js';
 
-const LIMIT_MS = 120_000;
+/** It takes 50 s where nothing else runs. */
+const LIMIT_MS = 240_000;
 
 /** The shell commands of a section of the page, one block after the other. */
 function commandsOf(section: string): string[] {
@@ -82,8 +83,8 @@ part rights
 PID=$(main)
 echo user $(id -u _rpc) threads $(ls /proc/$PID/task | wc -l)
 cat /proc/$PID/task/*/status | grep -E '^(Uid|Cap[A-Z][a-z]+|NoNewPrivs|Seccomp):' | tr '\\t' ' ' | sort | uniq -c | tr -s ' '
-for file in /etc/new /usr/new /var/new /run/new; do nsenter -t $PID -m touch $file; done
-nsenter -t $PID -m setpriv --reuid _rpc --clear-groups sh -c 'ls /home /root /tmp; touch /run/rpcbind/new && rm /run/rpcbind/new && echo state folder is writable'
+for file in /etc/new /usr/new /var/new /run/new /run/lock/new; do nsenter -t $PID -m touch $file; done
+nsenter -t $PID -m setpriv --reuid _rpc --clear-groups sh -c 'ls /home /root /tmp /dev/shm; touch /run/rpcbind/new && rm /run/rpcbind/new && echo state folder is writable'
 
 part restart
 systemctl restart rpcbind-ts.service; rows
@@ -99,19 +100,17 @@ rows; [ $(main) != 0 ] && echo started by a call
 call 1000:local:unset:2 1000:tcp:unset:3
 rows
 
+part stopped
+systemctl stop rpcbind-ts.service rpcbind-ts.socket
+systemctl show -P Result rpcbind-ts.service rpcbind-ts.socket
+echo processes $(pgrep -u _rpc | wc -l) ports $(ss -Hlntu 'sport = :111' | wc -l) sockets $(ls /run/rpcbind.sock 2>/dev/null | wc -l)
+
 part back
 set -e
 ${back}
 set +e
 systemctl is-active rpcbind-ts.service rpcbind-ts.socket rpcbind.service
 rows
-
-part stopped
-systemctl stop rpcbind.socket rpcbind.service
-systemctl start rpcbind-ts.service; systemctl is-active rpcbind-ts.service
-systemctl stop rpcbind-ts.service rpcbind-ts.socket
-systemctl show -P Result rpcbind-ts.service rpcbind-ts.socket
-echo processes $(pgrep -u _rpc | wc -l) ports $(ss -Hlntu 'sport = :111' | wc -l) sockets $(ls /run/rpcbind.sock 2>/dev/null | wc -l)
 
 part log
 journalctl -b --no-pager -o cat -u rpcbind-ts.service -u rpcbind-ts.socket
@@ -175,8 +174,11 @@ describeWith(['guest', 'root', 'systemctl', 'rpcbind', 'rpcinfo', 'ss'], 'the un
     expect(lines).toContain(all('NoNewPrivs: 1'));
     expect(lines).toContain(all('Seccomp: 2'));
     const text = lines.join('\n');
-    expect(text.match(/Read-only file system/g), text).toHaveLength(4);
-    expect(text.match(/cannot open directory '\/(home|root|tmp)': Permission denied/g), text).toHaveLength(3);
+    expect(text.match(/Read-only file system/g), text).toHaveLength(5);
+    expect(
+      text.match(/cannot open directory '\/(home|root|tmp|dev\/shm)': Permission denied/g),
+      text,
+    ).toHaveLength(4);
     expect(text).toContain('state folder is writable');
   });
 
@@ -196,13 +198,13 @@ describeWith(['guest', 'root', 'systemctl', 'rpcbind', 'rpcinfo', 'ss'], 'the un
   });
 
   it('give the place back to Debian’s', () => {
-    const lines = linesOf('back');
-    expect(lines).toEqual(expect.arrayContaining(['inactive', 'active']));
+    const states = linesOf('back').filter((line) => /^(in)?active$/.test(line));
+    expect(states).toEqual(['inactive', 'inactive', 'active']);
     expect(rowsOf('back').toSorted()).toEqual(['row 1 superuser', 'row 4 1001', 'row 9 1000']);
   });
 
   it('end without a fault, and leave neither process nor socket', () => {
-    expect(linesOf('stopped')).toEqual(['active', 'success', '', 'success', 'processes 0 ports 0 sockets 0']);
+    expect(linesOf('stopped')).toEqual(['success', '', 'success', 'processes 0 ports 0 sockets 0']);
     // Said of the unix sockets, which have no packet info; and of the SIGKILL above.
     const expected = /Failed to enable packet info|Failed with result 'signal'|warning: refused UNSET/;
     const faults = linesOf('log').filter((line) => /fault|warning|failed|denied/i.test(line));

@@ -167,21 +167,24 @@ $b mount -t tmpfs -o mode=755 upper /upper
 $b mkdir /upper/files /upper/work
 $b mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /root || fail 'lay memory over them'
 
-# Nothing of the host's set-up: its services, file systems and log. systemd would take a container's mark for true.
-$b rm -rf /root/etc/systemd/system /root/var/log/journal /root/.dockerenv
-$b mkdir /root/etc/systemd/system
+# Nothing of the host's set-up: its services, file systems and log, nor what makes units of it at each daemon-reload. systemd would take a container's mark for true.
+$b rm -rf /root/etc/systemd/system /root/etc/init.d /root/var/log/journal /root/.dockerenv
+$b mkdir -p /root/etc/systemd/system /root/etc/init.d
 echo >/root/etc/fstab
 echo 6775657374206f662061207465737400 >/root/etc/machine-id
 
 $b mkdir -p /root/proc /root/sys /root/dev /root/run /root/tmp /root/lib/modules
 $b mount -t tmpfs -o mode=1777 tmp /root/tmp
 $b mount -t tmpfs -o mode=755 run /root/run
-$b mkdir -p /root/run/project /root/run/rpcbind /root/run/systemd/system /root/lib/modules/${version}
+$b mkdir -p /root/run/project /root/run/rpcbind /root/run/systemd/system /root/run/systemd/system-generators /root/lib/modules/${version}
 $b mount --bind "/lower${at}/lib/modules/${version}" /root/lib/modules/${version} || fail 'find the modules'
 $b mount --bind "/root${root}" /root/run/project || fail 'find the project'
 $b cp -r /guest /root/run/guest
 $b cp /guest/guest.* /root/run/systemd/system
 for unit in ${MASKED.join(' ')}; do $b ln -s /dev/null /root/run/systemd/system/$unit; done
+for file in /root/lib/systemd/system-generators/*; do
+  $b ln -s /dev/null /root/run/systemd/system-generators/\${file##*/}
+done
 $b mount --move /dev /root/dev
 ${isSystemd ? START_SYSTEMD : START_SCRIPT}
 `;

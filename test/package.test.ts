@@ -88,5 +88,7 @@ console.log(bytes.length, server.listeners.length, wrong.length, ${doors.map((_,
       [],
     );
     expect(files).toContain('README.md');
+    for (const file of ['rpcbind-ts.service', 'rpcbind-ts.socket', 'rpcbind-ts.sysusers.conf'])
+      expect(files).toContain(`systemd/${file}`);
   });
 });

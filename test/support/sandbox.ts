@@ -7,6 +7,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import path from 'node:path';
 import { describe, it } from 'vitest';
+import { kernel } from './kernel.js';
 
 /** The folder of the project. */
 export const root = path.resolve(import.meta.dirname, '../..');
@@ -46,8 +47,18 @@ const NEED_ROOT = new Set([
 /** What is missing of a test's needs, as it is told. */
 function lackOf(need: string): string | undefined {
   if (need === 'sandbox') return haveSandbox() ? undefined : need;
+  if (need === 'guest') return lackOfGuest();
   if (NEED_ROOT.has(need) && process.getuid?.() !== 0) return need === 'root' ? need : `${need} as root`;
   return need === 'root' || haveProgram(need) ? undefined : need;
+}
+
+/** What is missing for a guest (guest.ts): a program, or a kernel, which is downloaded where it is not here yet. */
+function lackOfGuest(): string | undefined {
+  const programs = ['qemu-system-x86_64', 'busybox', 'cpio', 'modprobe', 'setpriv'];
+  const lacks = programs.filter((name) => !haveProgram(name));
+  if (lacks.length > 0) return lacks.join(', ');
+  const found = kernel();
+  return typeof found === 'string' ? found : undefined;
 }
 
 let canEnter: boolean | undefined;
@@ -70,7 +81,7 @@ export function haveSandbox(): boolean {
 }
 
 /**
- * A group of tests that need programs; a sandbox where 'sandbox' is among them, and to be root where 'root' is. Without them it
+ * A group of tests that need programs; a sandbox where 'sandbox' is among them, a guest where 'guest' is, and to be root where 'root' is. Without them it
  * is skipped by name; with CI=true it fails and says what is missing.
  */
 export function describeWith(needs: readonly string[], name: string, tests: () => void): void {
@@ -88,6 +99,10 @@ export function describeWith(needs: readonly string[], name: string, tests: () =
   }
 }
 
+/** Functions that every script has. */
+export const HELPERS = `wait_for() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; echo "never: $*" >&2; return 1; }
+`;
+
 /** How a script in a sandbox ended. */
 export interface Outcome {
   readonly code: number | null;
@@ -96,7 +111,7 @@ export interface Outcome {
 }
 
 /** Most bytes kept of each stream of a sandbox. */
-const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
+export const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 
 /**
  * Runs a bash script in a sandbox; everything it started ends with it. The project is at /run/project,
@@ -104,10 +119,8 @@ const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
  * that takes longer than `limitMs` is ended.
  */
 export function sandbox(script: string, limitMs = 60_000, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-  const helpers = `wait_for() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; echo "never: $*" >&2; return 1; }
-`;
   return new Promise((resolve, reject) => {
-    const child = spawn('unshare', [...ENTER, 'bash', '-c', PRELUDE + helpers + script], {
+    const child = spawn('unshare', [...ENTER, 'bash', '-c', PRELUDE + HELPERS + script], {
       env: {
         ...process.env,
         PATH: `${process.env['PATH']}:/usr/sbin:/sbin`,

@@ -15,6 +15,7 @@ import {
   format,
   formatDiagnostic,
   IdlError,
+  type Interface,
   type Level,
   LINT_CODES,
   type LintCode,
@@ -26,6 +27,7 @@ import {
   preprocessOptions,
   print,
   STRING_MODES,
+  type Stub,
 } from '../rpcgen/index.js';
 import { failure, read, readIfThere, write } from './rpcgen/files.js';
 import { writeSamples } from './rpcgen/samples.js';
@@ -37,6 +39,7 @@ interface InputOptions {
   readonly define?: Readonly<Record<string, string>>;
   readonly import?: readonly string[];
   readonly include?: readonly string[];
+  readonly stubMissing?: boolean;
 }
 
 interface CompileOptions extends InputOptions, CodecOptions {
@@ -50,12 +53,11 @@ interface CompileOptions extends InputOptions, CodecOptions {
   readonly types?: boolean;
   readonly client?: boolean;
   readonly server?: boolean;
-  readonly stubMissing?: boolean;
   readonly xdr: string;
   readonly runtime: string;
 }
 
-const INPUT_OPTIONS: ReadonlySet<string> = new Set(['define', 'import', 'include', 'debug']);
+const INPUT_OPTIONS: ReadonlySet<string> = new Set(['define', 'import', 'include', 'stubMissing', 'debug']);
 
 /** Options that cannot stand together: each of the first with none of the second. */
 const EXCLUSIONS: readonly (readonly [
@@ -71,20 +73,12 @@ function compileCommand(files: readonly string[], options: CompileOptions): void
   const outputOf = (path: string): string =>
     options.out !== undefined && path === files[0] ? options.out : outputPath(path);
   refuseSameFiles(files, outputOf);
-  const project = compileAll(files, {
-    ...inputs(options),
-    outputOf,
-    stubMissing: options.stubMissing === true,
-  });
+  const project = compileAll(files, { ...inputs(options), outputOf });
   if (project === undefined) return;
   const { models, stubs } = project;
   if (options.portable === true && !told(() => checkFiles(files, options))) return;
   for (const { warnings } of models) for (const each of warnings) console.error(formatDiagnostic(each));
-  for (const { input, path, names } of stubs)
-    if (names.length > 0)
-      console.error(
-        `rpcgen-ts: ${input}: warning: defined in no file and guessed in ${path}: ${names.join(' ')}`,
-      );
+  tellGuesses(stubs, ({ path }) => ` in ${path}`);
   const some = options.types === true || options.client === true || options.server === true;
   const parts = some ? { client: options.client === true, server: options.server === true } : {};
   const outputs = [
@@ -114,6 +108,15 @@ function compileCommand(files: readonly string[], options: CompileOptions): void
   }
   for (const { path, text } of [...stubs, ...written]) write(path, text);
   if (options.samples === true) for (const { model, path } of written) writeSamples(model, path, options);
+}
+
+/** Lists what `--stub-missing` made up: none of it may be taken for the real thing. */
+function tellGuesses(stubs: readonly Stub[], where: (stub: Stub) => string): void {
+  for (const stub of stubs)
+    if (stub.names.length > 0)
+      console.error(
+        `rpcgen-ts: ${stub.input}: warning: defined in no file and guessed${where(stub)}: ${stub.names.join(' ')}`,
+      );
 }
 
 function refuseContradictions(files: readonly string[], options: CompileOptions): void {
@@ -157,8 +160,8 @@ interface DiffOptions extends InputOptions {
 const LEVELS: Readonly<Record<Level, string>> = { breaks: 'BREAKS ', extends: 'EXTENDS', ok: 'ok     ' };
 
 function diffCommand(before: string, after: string, options: DiffOptions): void {
-  const old = compileAll([before], inputs(options))?.models[0];
-  const now = compileAll([after], inputs(options))?.models[0];
+  const old = examine([before], options)?.[0];
+  const now = examine([after], options)?.[0];
   if (old === undefined || now === undefined) return;
   const changes = diff(old, now);
   const count = (level: Level): number => changes.filter((change) => change.level === level).length;
@@ -177,18 +180,18 @@ function diffCommand(before: string, after: string, options: DiffOptions): void 
 /** Lays files out; with `check` it only tells of those that are not. */
 function fmtCommand(files: readonly string[], check: boolean): void {
   const done = files.map((path) => {
-    const text = read(path);
+    const { text, encoding } = read(path);
     try {
-      return { path, text, now: format(text) };
+      return { path, text, encoding, now: format(text) };
     } catch (error) {
       throw new CliError(`${path}: ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,
       });
     }
   });
-  for (const { path, text, now } of done) {
+  for (const { path, text, encoding, now } of done) {
     if (text === now) continue;
-    if (!check) write(path, now);
+    if (!check) write(path, now, encoding);
     else {
       console.error(`rpcgen-ts: ${path} is laid out otherwise: run rpcgen-ts fmt ${path}`);
       process.exitCode = 1;
@@ -202,10 +205,10 @@ interface LintOptions extends InputOptions {
 
 /** Tells what will hurt in files that compile. */
 function lintCommand(files: readonly string[], options: LintOptions): void {
-  if (compileAll(files, inputs(options)) === undefined) return;
+  if (examine(files, options) === undefined) return;
   const reading = preprocessOptions(inputs(options));
   for (const name of files)
-    for (const { code, message, position } of lint(parse(read(name), { ...reading, name }))) {
+    for (const { code, message, position } of lint(parse(read(name).text, { ...reading, name }))) {
       if (options.allow?.includes(code) === true) continue;
       console.log(`${position.file}:${position.line}:${position.column}: warning: ${message} [${code}]`);
       process.exitCode = 1;
@@ -236,6 +239,14 @@ function compileAll(files: readonly string[], options: ProjectOptions): Project 
   return project;
 }
 
+/** The interfaces, for a subcommand that writes no file: what it guesses it tells and keeps nowhere. */
+function examine(files: readonly string[], options: InputOptions): readonly Interface[] | undefined {
+  const project = compileAll(files, inputs(options));
+  if (project === undefined) return undefined;
+  tellGuesses(project.stubs, () => '');
+  return project.models;
+}
+
 /** Whether `job` found nothing wrong in a file; what it found is told, with its lines, and is exit code 1. */
 function told(job: () => void): boolean {
   try {
@@ -253,13 +264,14 @@ function told(job: () => void): boolean {
 /** Refuses what C's rpcgen would not take. */
 function checkFiles(files: readonly string[], options: CompileOptions): void {
   const reading = preprocessOptions(inputs(options));
-  for (const name of files) checkPortable(read(name), { ...reading, name, newStyle: options.newStyle });
+  for (const name of files) checkPortable(read(name).text, { ...reading, name, newStyle: options.newStyle });
 }
 
 function inputs(options: InputOptions): {
   defines: Record<string, string>;
   includeDirs: readonly string[];
   imports: readonly string[];
+  stubMissing: boolean;
 } {
   if (options.import?.includes('')) throw new UsageError('--import needs a .x file or a module');
   if (options.include?.includes('')) throw new UsageError('-I needs a directory');
@@ -267,6 +279,7 @@ function inputs(options: InputOptions): {
     defines: { ...options.define },
     includeDirs: options.include ?? [],
     imports: options.import ?? [],
+    stubMissing: options.stubMissing === true,
   };
 }
 
@@ -344,7 +357,7 @@ function build(): Command {
     .argument('<files...>')
     .option('--check', 'write nothing; fail where a file is laid out otherwise')
     .action((files: string[], _: unknown, own: Command) => {
-      inputOptions(own, new Set(['check']));
+      inputOptions(own, new Set(['check', 'debug']));
       fmtCommand(files, own.optsWithGlobals<{ check?: boolean }>().check === true);
     });
   program
@@ -364,24 +377,19 @@ function build(): Command {
     .description('the interface in canonical form')
     .argument('<file.x>')
     .action((file: string, _: unknown, own: Command) => {
-      for (const model of compileAll([file], inputs(inputOptions(own)))?.models ?? [])
-        process.stdout.write(print(model));
+      for (const model of examine([file], inputOptions(own)) ?? []) process.stdout.write(print(model));
     });
   return program;
 }
 
-/** The options of a subcommand, which compiles but writes no module. */
+/** The options of a subcommand, which writes no module; of the program's it takes those that are `known`. */
 function inputOptions(
   own: Command,
-  more: ReadonlySet<string> = new Set(),
+  known: ReadonlySet<string> = INPUT_OPTIONS,
 ): InputOptions & DiffOptions & LintOptions {
   const program = own.parent;
   for (const option of program?.options ?? [])
-    if (
-      program?.getOptionValueSource(option.attributeName()) === 'cli' &&
-      !INPUT_OPTIONS.has(option.attributeName()) &&
-      !more.has(option.attributeName())
-    )
+    if (program?.getOptionValueSource(option.attributeName()) === 'cli' && !known.has(option.attributeName()))
       throw new UsageError(`${option.long} is nothing that ${own.name()} knows`);
   return own.optsWithGlobals<InputOptions & DiffOptions & LintOptions>();
 }

@@ -84,25 +84,15 @@ export function emitUnionType(out: Output, type: UnionType): void {
     .map((arm) => ({
       which: arm.cases.map((each) => caseType(out, type, each)).join(' | '),
       field: arm.field,
-      others: '',
     }));
   const rest = restType(out, type);
-  if (type.otherwise !== undefined && rest !== undefined) {
-    const { otherwise } = type;
-    // TypeScript has no "any bigint but these": so that the arms' members can be asked for at all,
-    // the open arm says that it has none of them.
-    const keys = new Set(isLoose(type) ? type.arms.flatMap((arm) => arm.field?.key ?? []) : []);
-    if (otherwise !== null) keys.delete(otherwise.key);
-    // Every object has these, so none can be said to lack them.
-    for (const key of Object.getOwnPropertyNames(Object.prototype)) keys.delete(key);
-    arms.push({ which: rest, field: otherwise, others: [...keys].map((key) => `; ${key}?: never`).join('') });
-  }
-  const parts = arms.map(({ which, field, others }) => {
+  if (type.otherwise !== undefined && rest !== undefined) arms.push({ which: rest, field: type.otherwise });
+  const parts = arms.map(({ which, field }) => {
     const head = `${type.discriminant.key}: ${which}`;
-    if (field === null) return `{ ${head}${others} }`;
+    if (field === null) return `{ ${head} }`;
     const own = field.doc === undefined || field.doc.includes('\n') ? undefined : field.doc;
     const doc = docLines(boundedDoc(own, field.type).replaceAll('\n', '; '));
-    return `{ ${head}; ${[...doc, member(out, field)].join(' ')}${others} }`;
+    return `{ ${head}; ${[...doc, member(out, field)].join(' ')} }`;
   });
   out.write(...docLines(type.doc));
   const line = `export type ${name} = ${parts.join(' | ')};`;
@@ -123,15 +113,6 @@ function member(out: Output, field: Field): string {
   return `${field.key}: ${out.typeOf(field.type)}`;
 }
 
-/**
- * Whether the discriminants of a default cannot be told from those of the arms by TypeScript. For an int they can:
- * `OtherNumber` is a type that takes any number but no literal.
- */
-export function isLoose(type: UnionType): boolean {
-  const { kind } = unalias(type.discriminant.type);
-  return kind === 'hyper' || kind === 'uhyper';
-}
-
 /** The discriminants that no case names, as a type; undefined where there are none. */
 export function restType(out: Output, type: UnionType): string | undefined {
   const of = unalias(type.discriminant.type);
@@ -143,6 +124,7 @@ export function restType(out: Output, type: UnionType): string | undefined {
   const whole = out.typeOf(type.discriminant.type);
   if (named.size === 0) return whole;
   if (of.kind === 'int' || of.kind === 'uint') return out.xdr('OtherNumber', true);
+  if (of.kind === 'hyper' || of.kind === 'uhyper') return out.xdr('OtherBigint', true);
   if (of.kind !== 'named') return whole;
   const isWhole = of.type.kind === 'enum' && of.type.members.every((each) => named.has(each.value));
   if (isWhole) return out.hasOpenEnums ? out.xdr('OtherNumber', true) : undefined;

@@ -48,17 +48,28 @@ export function preprocessOptions(options: FileOptions): PreprocessOptions {
   return defines === undefined ? { include } : { include, defines };
 }
 
+/** The text of a file, and how its bytes say it: so it is written back. */
+export interface SourceText {
+  readonly text: string;
+  readonly encoding: 'utf8' | 'latin1';
+}
+
 /**
  * The text of a regular file. Throws for anything else, of which a pipe might never end and a
  * device always has more, and the file system's own error where there is none. What is not UTF-8 is Latin-1, in which
  * older files have names in their comments.
  */
-function readText(path: string): string {
+export function readSource(path: string): SourceText {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat?.isDirectory()) throw new Error(`${path} is a directory`);
   if (stat !== undefined && !stat.isFile()) throw new Error(`${path} is not a regular file`);
   const bytes = readFileSync(path);
-  return bytes.toString(isUtf8(bytes) ? 'utf8' : 'latin1');
+  const encoding = isUtf8(bytes) ? 'utf8' : 'latin1';
+  return { text: bytes.toString(encoding), encoding };
+}
+
+function readText(path: string): string {
+  return readSource(path).text;
 }
 
 function isAbsent(error: unknown): boolean {

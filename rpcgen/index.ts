@@ -32,6 +32,8 @@ export {
   type Project,
   type ProjectOptions,
   preprocessOptions,
+  readSource,
+  type SourceText,
   type Stub,
 } from './files.js';
 export { type LoadOptions, loadInterface } from './load.js';

@@ -55,7 +55,7 @@ export class Names {
 /** What the output may import from the codec library. */
 export const IMPORTABLE: ReadonlySet<string> = new Set(
   (
-    'Codec Description MAX_LENGTH OtherNumber XdrReader XdrWriter array bool codec describe double fixedArray fixedOpaque float hyper int lenient list ' +
+    'Codec Description MAX_LENGTH OtherBigint OtherNumber XdrReader XdrWriter array bool codec describe double fixedArray fixedOpaque float hyper int lenient list ' +
     'nonEmptyList nothing opaque optional quadruple string uhyper uint'
   ).split(' '),
 );

@@ -32,6 +32,13 @@ export declare enum OtherNumber {
   other = 0.25,
 }
 
+/**
+ * The same where the union is switched by a hyper, so that `status === 0n` chooses the arm of 0. TypeScript narrows by
+ * literals alone, so these are two numbers that no hyper can have, and stand for all that no case names. No plain
+ * `bigint` fits: one is written `status as OtherBigint`, and compared as `(status as bigint) === 2n`.
+ */
+export type OtherBigint = 18446744073709551616n | -18446744073709551616n;
+
 /** A member of a struct, or the value of a union's arm. */
 export interface Field {
   readonly name: string;

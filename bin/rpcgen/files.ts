@@ -1,27 +1,28 @@
 /** The files that rpcgen-ts writes, and what it says of those it cannot read or write. */
 
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readSource, type SourceText } from '../../rpcgen/index.js';
 import { CliError } from '../support/cli.js';
 
 /** Writes `text`, unless it is there already. Throws CliError. */
-export function write(path: string, text: string): void {
-  if (readIfThere(path) === text) return;
+export function write(path: string, text: string, encoding: SourceText['encoding'] = 'utf8'): void {
+  if (encoding === 'utf8' && readIfThere(path) === text) return;
   try {
-    writeFileSync(path, text);
+    writeFileSync(path, text, encoding);
   } catch (error) {
     throw failure(error, [path]);
   }
 }
 
-/** The text of a regular file. Throws CliError. */
-export function read(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat !== undefined && !stat.isFile())
-    throw new CliError(stat.isDirectory() ? `${path} is a directory` : `${path} is not a regular file`);
+/** The text of an input, as the compiler reads it. Throws CliError. */
+export function read(path: string): SourceText {
   try {
-    return readFileSync(path, 'utf8');
+    return readSource(path);
   } catch (error) {
-    throw failure(error, [path]);
+    const told = failure(error, [path]);
+    throw told instanceof CliError || !(error instanceof Error)
+      ? told
+      : new CliError(error.message, { cause: error });
   }
 }
 

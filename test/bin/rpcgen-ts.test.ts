@@ -322,6 +322,33 @@ describe.skipIf(!existsSync(command))('rpcgen-ts', () => {
     expect(run('fmt', '--stdout', 'e.x').status).toBe(2);
   });
 
+  it('fmt writes a file that is not UTF-8 back in Latin-1, each byte of its comments as it was', () => {
+    const text = '/* Z\xfcrich, \xe0 \x80 */\nstruct s{int a;};';
+    writeFileSync(join(dir, 'e.x'), text, 'latin1');
+    expect(run('fmt', 'e.x')).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(readFileSync(join(dir, 'e.x'), 'latin1')).toBe(
+      '/* Z\xfcrich, \xe0 \x80 */\nstruct s {\n  int a;\n};\n',
+    );
+  });
+
+  it('diff, print and lint guess with --stub-missing, tell it, and write nothing', () => {
+    write('a.x', 'struct s { foo x; }; program P { version V { s READ(void) = 1; } = 1; } = 9;');
+    write('b.x', 'struct s { foo x; int y; }; program P { version V { s READ(void) = 1; } = 1; } = 9;');
+    const before = readdirSync(dir);
+    const warning = (name: string): string =>
+      `rpcgen-ts: ${name}: warning: defined in no file and guessed: foo\n`;
+    const diff = run('diff', '--stub-missing', 'a.x', 'b.x');
+    expect([diff.status, diff.stderr]).toEqual([1, warning('a.x') + warning('b.x')]);
+    expect(diff.stdout).toContain('BREAKS ');
+    expect(run('diff', '--stub-missing', 'a.x', 'a.x').status).toBe(0);
+    expect(run('print', '--stub-missing', 'a.x')).toMatchObject({ status: 0, stderr: warning('a.x') });
+    expect(run('lint', '--stub-missing', 'a.x').stderr).toBe(warning('a.x'));
+    expect(readdirSync(dir)).toEqual(before);
+    for (const name of ['diff', 'print', 'lint'])
+      expect(run(name, 'a.x', ...(name === 'diff' ? ['b.x'] : [])).status).toBe(1);
+    expect(run('fmt', '--stub-missing', 'a.x').status).toBe(2);
+  });
+
   it('lint tells what will hurt, with exit code 1, but for what is allowed', () => {
     const { status, stdout } = run('lint', 'msg.x');
     expect(status).toBe(1);

@@ -3,7 +3,6 @@
  * encode C decodes and encodes again to the same bytes, and what C encodes we do.
  */
 
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -13,19 +12,11 @@ import { compile, IdlError, type LiveInterface, live } from '../../rpcgen/index.
 import { type Codec, decode, encode, XdrError } from '../../xdr/index.js';
 import { arbitrary } from '../support/arbitrary.js';
 import { corpusDir, filesBelow, systemFiles } from '../support/interfaces.js';
+import { askPeer, build, hasC, translate } from '../support/peer.js';
 
 /** Few interfaces (no corpus) are asked more of each type. */
 const VALUES = 25_000;
 const VALUES_EACH = 40;
-
-const has = (command: string, ...args: string[]): boolean => spawnSync(command, args).status === 0;
-const hasC =
-  has('gcc', '--version') && has('rpcgen', '--version') && has('pkg-config', '--exists', 'libtirpc');
-const flags = (kind: string): string[] =>
-  spawnSync('pkg-config', [kind, 'libtirpc'], { encoding: 'utf8' })
-    .stdout.trim()
-    .split(/\s+/)
-    .filter(Boolean);
 
 const out = mkdtempSync(join(tmpdir(), 'rpcgen-c-'));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
@@ -48,62 +39,15 @@ function neutral(text: string): string {
     );
 }
 
-interface Frame {
-  readonly type: number;
-  readonly bytes: Uint8Array;
-}
-
-/** Reads (type, length, bytes), decodes, encodes again, answers (ok, length, bytes); all numbers big-endian. */
-function harness(types: readonly string[]): string {
-  const rows = types.map((name) => `  { (xdrproc_t) xdr_${name}, sizeof(${name}) },`).join('\n');
-  return `#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <arpa/inet.h>
-#include "x.h"
-static struct { xdrproc_t proc; size_t size; } table[] = {
-${rows}
-};
-static unsigned get(void) {
-  unsigned n;
-  if (fread(&n, 4, 1, stdin) != 1) exit(0);
-  return ntohl(n);
-}
-static void put(unsigned n) { n = htonl(n); fwrite(&n, 4, 1, stdout); }
-int main(void) {
-  for (;;) {
-    unsigned type = get(), length = get();
-    char *in = malloc(length + 8);
-    if (length > 0 && fread(in, length, 1, stdin) != 1) exit(2);
-    void *value = calloc(1, table[type].size + 8);
-    XDR x;
-    xdrmem_create(&x, in, length, XDR_DECODE);
-    int ok = table[type].proc(&x, value) && xdr_getpos(&x) == length;
-    unsigned room = 4 * length + 4096, size = 0;
-    char *back = malloc(room);
-    if (ok) {
-      xdrmem_create(&x, back, room, XDR_ENCODE);
-      ok = table[type].proc(&x, value);
-      size = xdr_getpos(&x);
-    }
-    put(ok); put(ok ? size : 0);
-    if (ok) fwrite(back, size, 1, stdout);
-    xdr_free(table[type].proc, value);
-    free(value); free(in); free(back);
-  }
-}
-`;
-}
-
 interface Peer {
   readonly name: string;
   readonly types: readonly string[];
   readonly codecs: readonly Codec<unknown>[];
-  readonly program: string;
+  readonly dir: string;
 }
 
 /** The C program for one interface, or why there is none. */
-function build(path: string): Peer | string {
+function peerOf(path: string): Peer | string {
   const text = neutral(readFileSync(path, 'utf8'));
   if (NARROW_IN_C.test(text.replaceAll(/\/\*.*?\*\//gs, ''))) return 'has integers narrower in C than in XDR';
   let types: LiveInterface;
@@ -117,12 +61,7 @@ function build(path: string): Peer | string {
   const dir = join(out, resolve(path));
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, 'x.x'), text);
-  for (const [part, file] of [
-    ['-h', 'x.h'],
-    ['-c', 'x_xdr.c'],
-  ] as const)
-    if (spawnSync('rpcgen', ['-N', part, '-o', file, 'x.x'], { cwd: dir, timeout: 20_000 }).status !== 0)
-      return 'rpcgen refuses it';
+  if (translate(dir, ['x']) !== undefined) return 'rpcgen refuses it';
   const header = readFileSync(join(dir, 'x.h'), 'utf8');
   const declared = new Set([...header.matchAll(/bool_t xdr_(\w+) \(/g)].map((match) => match[1] as string));
   const own = [...types.types].filter(([name]) => declared.has(name));
@@ -136,41 +75,15 @@ function build(path: string): Peer | string {
   );
   const all = [...own, ...several];
   if (all.length === 0) return 'has no types of its own';
-  writeFileSync(join(dir, 'main.c'), harness(all.map(([name]) => name)));
-  const args = ['-w', '-O1', ...flags('--cflags'), 'main.c', 'x_xdr.c', '-o', 'peer', ...flags('--libs')];
-  if (spawnSync('gcc', args, { cwd: dir, timeout: 60_000 }).status !== 0) return 'does not compile as C';
+  const names = all.map(([name]) => name);
+  if (build(dir, ['x'], names) !== undefined) return 'does not compile as C';
   const name = `${basename(dirname(path))}/${basename(path)}`;
   return {
     name,
-    types: all.map(([type]) => type),
+    types: names,
     codecs: all.map(([, codec]) => codec),
-    program: join(dir, 'peer'),
+    dir,
   };
-}
-
-/** What C makes of each frame: its bytes, or undefined where it does not decode. */
-function ask(peer: Peer, frames: readonly Frame[]): (Uint8Array | undefined)[] {
-  const parts = frames.flatMap(({ type, bytes }) => {
-    const head = Buffer.alloc(8);
-    head.writeUInt32BE(type, 0);
-    head.writeUInt32BE(bytes.length, 4);
-    return [head, bytes];
-  });
-  const { stdout, status, signal } = spawnSync(peer.program, {
-    input: Buffer.concat(parts),
-    maxBuffer: 2 ** 30,
-  });
-  expect([peer.name, status, signal]).toEqual([peer.name, 0, null]);
-  const answers: (Uint8Array | undefined)[] = [];
-  for (let at = 0; at < stdout.length; ) {
-    const length = stdout.readUInt32BE(at + 4);
-    answers.push(
-      stdout.readUInt32BE(at) === 1 ? new Uint8Array(stdout.subarray(at + 8, at + 8 + length)) : undefined,
-    );
-    at += 8 + length;
-  }
-  expect(answers.length).toBe(frames.length);
-  return answers;
 }
 
 describe.skipIf(!hasC)('C made by rpcgen with libtirpc', () => {
@@ -181,7 +94,7 @@ describe.skipIf(!hasC)('C made by rpcgen with libtirpc', () => {
   it('is built for at least 12 interfaces', () => {
     const files = [...(corpusDir === undefined ? [] : filesBelow(corpusDir)), ...systemFiles()];
     for (const path of files) {
-      const peer = build(path);
+      const peer = peerOf(path);
       if (typeof peer !== 'string') peers.push(peer);
     }
     console.log(`${peers.length} interfaces: ${peers.map(({ name }) => name).join(' ')}`);
@@ -196,7 +109,7 @@ describe.skipIf(!hasC)('C made by rpcgen with libtirpc', () => {
           .sample(arbitrary(codec, { c: true, maxLength: 4 }), { numRuns: each(), seed: 4506 })
           .map((value) => ({ type, value, bytes: encode(codec, value) })),
       );
-      ask(peer, frames).forEach((answer, i) => {
+      askPeer(peer.dir, frames).forEach((answer, i) => {
         const frame = frames[i] as (typeof frames)[number];
         if (answer === undefined || Buffer.compare(answer, frame.bytes) !== 0)
           throw new Error(
@@ -227,7 +140,7 @@ describe.skipIf(!hasC)('C made by rpcgen with libtirpc', () => {
             return { type, bytes };
           }),
       );
-      ask(peer, frames).forEach((answer, i) => {
+      askPeer(peer.dir, frames).forEach((answer, i) => {
         const frame = frames[i] as (typeof frames)[number];
         const codec = peer.codecs[frame.type] as Codec<unknown>;
         if (answer === undefined) {
@@ -238,7 +151,7 @@ describe.skipIf(!hasC)('C made by rpcgen with libtirpc', () => {
         try {
           value = decode(codec, answer);
         } catch (error) {
-          // C takes any int for an enum, any bytes for a string.
+          // C takes any int for an enum; a string's bytes that are not UTF-8 come back as they were.
           if (!(error instanceof XdrError)) throw error;
           tally.stricter.set(error.code, (tally.stricter.get(error.code) ?? 0) + 1);
           return;
@@ -256,7 +169,7 @@ describe.skipIf(!hasC)('C made by rpcgen with libtirpc', () => {
       `${tally.same} values of C's through ours; C refused ${tally.refusedByC}; we refused of C's own: ${stricter}`,
     );
     expect(tally.same).toBeGreaterThanOrEqual(10_000);
-    expect([...tally.stricter.keys()].toSorted()).toEqual(['XDR_BAD_ENUM', 'XDR_RANGE']);
+    expect([...tally.stricter.keys()].toSorted()).toEqual(['XDR_BAD_ENUM']);
   }, 240_000);
 });
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compile, compileFiles, emit, formatDiagnostic, live, loadInterface } from '../../rpcgen/index.js';
 import { type Codec, decode, encode, fromJson, toJson } from '../../xdr/index.js';
-import { generate, load, typeErrors, writeFiles } from '../support/generated.js';
+import { generate, LIBRARIES, load, typeErrors, writeFiles } from '../support/generated.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const codecOf = (text: string, name: string): Codec<unknown> =>
@@ -132,8 +132,9 @@ describe('names that every object has', () => {
       'a.x': TEXT,
       'use.ts':
         "import { e, type s, type u, type v, type w } from './a.gen.js';\n" +
+        `import type { OtherBigint } from '${LIBRARIES.xdr}';\n` +
         'export const all: [s, u, u, u, w, w, v] = [{ constructor: 1, __proto___: 2, valueOf: 3 }, { d: 1, constructor: 7 },\n' +
-        '  { d: 2, __proto___: 7 }, { d: 3 as number }, { d: 1n, constructor: 7 }, { d: 3n, x: 7 }, { d: e.__proto__, hasOwnProperty: 7 }];\n',
+        '  { d: 2, __proto___: 7 }, { d: 3 as number }, { d: 1n, constructor: 7 }, { d: 3n as OtherBigint, x: 7 }, { d: e.__proto__, hasOwnProperty: 7 }];\n',
     });
     generate(dir, ['a.x']);
     expect(typeErrors(dir)).toEqual([]);

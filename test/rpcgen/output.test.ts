@@ -111,6 +111,32 @@ describe('the type checker', () => {
     expect(complaints(UNION, use)).toEqual([]);
   });
 
+  it.each(['hyper', 'unsigned hyper'])(
+    'narrows a union over %s, and refuses an arm without its member',
+    (of) => {
+      const union = `union u switch (${of} status) { case 0: int names<>; case 1: case 2: string why; default: int code; };
+      union v switch (${of} status) { default: int code; }; union w switch (${of} d) { case 1: int x; default: void; };`;
+      const use = `import type { u, v, w } from './x.gen.js';
+      import type { OtherBigint } from '${modules.xdr}';
+      export function f(v: u): string {
+        if (v.status === 0n) return String(v.names.length);
+        switch (v.status) { case 1n: case 2n: return v.why; default: return String(v.code + Number(v.status + 1n)); }
+      }
+      export function g(status: bigint): u { return { status: status as OtherBigint, code: 1 }; }
+      export const isSeven = (v: u): boolean => (v.status as bigint) === 7n;
+      export const some: u[] = [{ status: 0n, names: [1] }, { status: 2n, why: '' }, { status: 7n as OtherBigint, code: 1 }];
+      export const only: v = { status: 7n, code: 1 };
+      export const nothing: w = { d: 7n as OtherBigint };
+      // @ts-expect-error 0 has names
+      export const a: u = { status: 0n };
+      // @ts-expect-error names are of 0
+      export const b: u = { status: 1n, names: [1] };
+      // @ts-expect-error 1 has x
+      export const c: w = { d: 1n };\n`;
+      expect(complaints(union, use)).toEqual([]);
+    },
+  );
+
   it('finds no import that is not used', () => {
     const base = { module: parse('const PROC = 1;'), specifier: './base.gen.js' };
     const x = 'const F = 1; program P { version V { void F(void) = PROC; } = 1; } = 3;';

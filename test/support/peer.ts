@@ -64,15 +64,8 @@ int main(void) {
 `;
 }
 
-/**
- * Builds `dir`/peer from the `.x` files of `stems` in `dir`, for `types`. The last stem's header is to include the
- * others'. Undefined, or what rpcgen or the C compiler complains of.
- */
-export function buildPeer(
-  dir: string,
-  stems: readonly string[],
-  types: readonly string[],
-): string | undefined {
+/** Has rpcgen make C of the `.x` files of `stems` in `dir`. Undefined, or what it complains of. */
+export function translate(dir: string, stems: readonly string[]): string | undefined {
   for (const stem of stems)
     for (const [part, file] of [
       ['-h', `${stem}.h`],
@@ -82,9 +75,18 @@ export function buildPeer(
       const { status, stderr } = spawnSync('rpcgen', ['-N', part, '-o', file, `${stem}.x`], {
         cwd: dir,
         encoding: 'utf8',
+        timeout: 20_000,
       });
       if (status !== 0) return `rpcgen refuses ${readFileSync(join(dir, `${stem}.x`), 'utf8')}: ${stderr}`;
     }
+  return undefined;
+}
+
+/**
+ * Builds `dir`/peer from what {@link translate} made of `stems`, for `types`. The last stem's header is to include the
+ * others'. Undefined, or what the C compiler complains of.
+ */
+export function build(dir: string, stems: readonly string[], types: readonly string[]): string | undefined {
   writeFileSync(
     join(dir, 'main.c'),
     harness(
@@ -94,8 +96,17 @@ export function buildPeer(
   );
   const sources = ['main.c', ...stems.map((stem) => `${stem}_xdr.c`)];
   const args = ['-w', '-O0', ...flags('--cflags'), ...sources, '-o', 'peer', ...flags('--libs')];
-  const { status, stderr } = spawnSync('gcc', args, { cwd: dir, encoding: 'utf8' });
-  return status === 0 ? undefined : stderr;
+  const { status, stderr } = spawnSync('gcc', args, { cwd: dir, encoding: 'utf8', timeout: 60_000 });
+  return status === 0 ? undefined : stderr || 'the C compiler was stopped';
+}
+
+/** {@link translate} and {@link build}: undefined, or what rpcgen or the C compiler complains of. */
+export function buildPeer(
+  dir: string,
+  stems: readonly string[],
+  types: readonly string[],
+): string | undefined {
+  return translate(dir, stems) ?? build(dir, stems, types);
 }
 
 /** What C makes of each frame: its bytes, or undefined where it does not decode. Throws where the program fails. */

@@ -13,6 +13,7 @@ import {
   nothing,
   opaque,
   optional,
+  type OtherBigint,
   type OtherNumber,
   string,
   uint,
@@ -952,21 +953,17 @@ export const by_uintCodec: Codec<by_uint> = /* @__PURE__ */ xdr_codec(4, encodeB
 export type by_hyper =
   | { n: 1n; one: number }
   | { n: -9007199254740993n; wide: number }
-  | { n: bigint; one?: never; wide?: never };
+  | { n: OtherBigint };
 
 export function encodeBy_hyper(w: XdrWriter, v: by_hyper): void {
   w.int64(v.n);
-  switch (v.n as bigint) {
-    case 1n: {
-      const { one } = v as { one: number };
-      w.int32(one);
+  switch (v.n) {
+    case 1n:
+      w.int32(v.one);
       break;
-    }
-    case -9007199254740993n: {
-      const { wide } = v as { wide: number };
-      w.int32(wide);
+    case -9007199254740993n:
+      w.int32(v.wide);
       break;
-    }
   }
 }
 
@@ -978,7 +975,7 @@ export function decodeBy_hyper(r: XdrReader): by_hyper {
     case -9007199254740993n:
       return { n: n_, wide: r.int32() };
     default:
-      return { n: n_ };
+      return { n: n_ as OtherBigint };
   }
 }
 

@@ -37,14 +37,12 @@ function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, ' ').replaceAll('|', '¦').replaceAll('`', "'");
 }
 
+/** Lines and columns count from 1; the end is not part of it. */
 function textAt(lines: readonly string[], { start, end }: MutantResult['location']): string {
-  if (start.line === end.line) return (lines[start.line] as string).slice(start.column, end.column);
-  const first = (lines[start.line] as string).slice(start.column);
-  return [
-    first,
-    ...lines.slice(start.line + 1, end.line),
-    (lines[end.line] as string).slice(0, end.column),
-  ].join('\n');
+  const taken = lines.slice(start.line - 1, end.line);
+  taken[taken.length - 1] = (taken.at(-1) as string).slice(0, end.column - 1);
+  taken[0] = (taken[0] as string).slice(start.column - 1);
+  return taken.join('\n');
 }
 
 async function mutate(file: string): Promise<boolean> {
@@ -79,7 +77,7 @@ async function mutate(file: string): Promise<boolean> {
       .filter(({ status }) => status === 'Survived' || status === 'NoCoverage')
       .map(({ location, replacement }): Survivor => {
         const text = oneLine(textAt(lines, location));
-        return { line: location.start.line + 1, text, becomes: oneLine(replacement ?? '') };
+        return { line: location.start.line, text, becomes: oneLine(replacement ?? '') };
       });
     const listed = readFileSync('docs/mutation.md', 'utf8');
     const unlisted = survivors.filter(

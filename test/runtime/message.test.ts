@@ -3,7 +3,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  authNone,
+  type Credentials,
   emptyCallHeader,
+  noCredentials,
   type Refusal,
   readCall,
   readReply,
@@ -62,6 +65,37 @@ describe('message header', () => {
         expect(encode(rpc_msgCodec, message)).toEqual(bytes);
       }),
     );
+  });
+
+  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+  const procedure = { program: 2, version: 3, number: 4, name: 'P', args: nothing, result: nothing };
+  const body = Uint8Array.of(1, 2, 3, 4, 5);
+  it.each<[string, Credentials, string]>([
+    ['none', noCredentials, '0000000000000000'],
+    ['of another flavor', { flavor: 'other', number: 6, body }, '00000006000000050102030405000000'],
+    [
+      'of AUTH_SYS, with nothing but a user and a group',
+      sysCredentials({ uid: 7, gid: 8 }),
+      `00000001000000200000000000000009${Buffer.from('localhost').toString('hex')}000000000000070000000800000000`,
+    ],
+  ])(
+    'of a call with credentials %s has them as RFC 5531 section 8.2 says',
+    (_name, credentials, expected) => {
+      const bytes = written((w) => writeCall(w, 1, procedure, credentials));
+      expect(hex(bytes)).toBe(`000000010000000000000002000000020000000300000004${expected}0000000000000000`);
+    },
+  );
+
+  it('holds credentials of 400 bytes and no more', () => {
+    const of = (size: number): Credentials => ({ flavor: 'other', number: 6, body: new Uint8Array(size) });
+    expect(written((w) => writeCall(w, 1, procedure, of(400)))).toHaveLength(440);
+    expect(() => written((w) => writeCall(w, 1, procedure, of(401)))).toThrow('at most 400');
+  });
+
+  it('with AUTH_NONE is of a caller without credentials, whatever body comes with it', () => {
+    expect(noCredentials).toEqual({ flavor: 'none' });
+    for (const size of [0, 8])
+      expect(authNone.accept(new Uint8Array(size), NO_AUTH)).toEqual({ flavor: 'none' });
   });
 
   const refusals: Refusal[] = [

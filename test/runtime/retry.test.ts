@@ -27,6 +27,9 @@ describe('the retransmission schedule', () => {
   it('can back off', () => {
     const options = retryOptions({ timeoutMs: 100, totalMs: 10_000, backoff: 2 });
     expect([1, 2, 3].map((attempt) => resendAt(options, attempt))).toEqual([100, 300, 700]);
+    expect([1, 2, 3].map((attempt) => resendAt({ ...options, backoff: 3 }, attempt))).toEqual([
+      100, 400, 1_300,
+    ]);
   });
 
   it.each([

@@ -208,7 +208,7 @@ async function tableOf(client: RpcbindClient): Promise<Map<number, number>> {
 
 async function start(hasFewDescriptors: boolean): Promise<ChildProcess> {
   const limit = hasFewDescriptors ? ['prlimit', `--nofile=${FEW_DESCRIPTORS}`] : [];
-  const script = path.join(path.dirname(ENTRY), '../bin/rpcbind-ts.js');
+  const script = path.join(path.dirname(ENTRY), '../cli/rpcbind-ts/main.js');
   const args = ['--host', '127.0.0.1', '--no-local', '--keep-stale', '--state-dir', FOLDER];
   const [file = '', ...rest] = [...limit, process.execPath, script, ...args];
   const daemon = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'] });

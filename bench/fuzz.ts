@@ -1,5 +1,5 @@
 /**
- * `npm run fuzz -- rpcgen [files] [seed]`: random `.x` files against C; see test/interop/rpcgen-random.test.ts.
+ * `npm run fuzz -- rpcgen [files] [seed]`: random `.x` files against C; see test/interop/rpcgen/random.test.ts.
  *
  * `npm run fuzz [-- seconds] [-- seed]`: mutated messages into the record parser, the message
  * decoder, the auth bodies and the dispatcher. Only declared errors may come out, no reply but a
@@ -12,9 +12,9 @@ import {
   authSys,
   Dispatcher,
   emptyCallHeader,
-  type Origin,
   RecordFramer,
   RecordParser,
+  type ReplyChannel,
   readCall,
   readReply,
   readReplyXid,
@@ -61,7 +61,7 @@ export function fuzz(options: {
   let replies = 0;
   let refusals = 0;
   const dispatcher = dispatcherOf();
-  const origin = (source: number | undefined): Origin => ({
+  const origin = (source: number | undefined): ReplyChannel => ({
     peer: { transport: 'loopback', address: '', port: 0, localAddress: '', localPort: 0 },
     maxReplyBytes: 65_507,
     signal: new AbortController().signal,
@@ -215,7 +215,7 @@ function mutate(seed: Uint8Array, pick: (below: number) => number): Uint8Array {
 
 /** Random pairs of `.x` files against C, 500 unless `words` say how many; the test does the work and prints its seed. */
 function fuzzRpcgen([files = '500', seed]: readonly string[]): void {
-  const { status } = spawnSync('npx', ['vitest', 'run', 'test/interop/rpcgen-random.test.ts'], {
+  const { status } = spawnSync('npx', ['vitest', 'run', 'test/interop/rpcgen/random.test.ts'], {
     stdio: 'inherit',
     env: { ...process.env, RANDOM_X: files, ...(seed === undefined ? {} : { SEED: seed }) },
   });

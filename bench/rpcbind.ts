@@ -25,7 +25,7 @@ const MAX_TRIES = 100;
 const LIMIT_MS = 120_000;
 /** The program that is looked up where there are many: the last but some, so that a list is walked. */
 const FIRST_PROGRAM = 0x3000_0000;
-const OURS = `exec node ${path.join(here, '../bin/rpcbind-ts.js')} --no-state-dir --max-registrations 200000`;
+const OURS = `exec node ${path.join(here, '../cli/rpcbind-ts/main.js')} --no-state-dir --max-registrations 200000`;
 const PATH = `${process.env['PATH']}:/usr/sbin:/sbin`;
 
 /** A daemon, alone in its network. */

@@ -74,7 +74,7 @@ async function inside(minutes: number): Promise<void> {
   const daemon = spawn(
     process.execPath,
     [
-      path.join(path.dirname(ENTRY), '../bin/rpcbind-ts.js'),
+      path.join(path.dirname(ENTRY), '../cli/rpcbind-ts/main.js'),
       ...['-s', '-r', '--allow', '10.9.0.0/25', '--log-format', 'json'],
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },

@@ -3,21 +3,6 @@
 /** rpcbind, RFC 1833: asking one, being registered in one, and being one. The only door of this folder. */
 
 export {
-  type AccessLists,
-  type AccessOptions,
-  DEFAULT_CALLS_PER_SECOND,
-  DEFAULT_TABLE_BYTES_PER_MINUTE,
-  networkList,
-  type RefusalCounts,
-} from './access.js';
-export { type BinderEvent, nameOf } from './binder.js';
-export {
-  FORWARD_TIMEOUT_MS,
-  MAX_FORWARD_TARGETS,
-  MAX_FORWARDED_CALLS,
-  MAX_FORWARDED_CALLS_SHARE,
-} from './callit.js';
-export {
   type AddressEntry,
   connectRpcbind,
   defaultRpcbindPort,
@@ -29,24 +14,8 @@ export {
   RpcbindClient,
   type RpcbindOptions,
   type VersionStatistics,
-} from './client.js';
-export {
-  createRpcbind,
-  DISCOVERY_GROUP,
-  type InheritedDoor,
-  MAX_CALL_BYTES,
-  MAX_CONNECTIONS,
-  MAX_CONNECTIONS_PER_SOURCE,
-  MAX_UNFINISHED_BYTES,
-  MAX_UNSENT_BYTES,
-  RESERVED_CONNECTIONS,
-  type Rpcbind,
-  type RpcbindDaemonOptions,
-} from './daemon.js';
-export { RpcbindError, type RpcbindErrorCode } from './errors.js';
-export { CONFIRM_MS, type LivenessMode, TICK_MS } from './liveness.js';
-export { type Found, type LookupOptions, lookup } from './lookup.js';
-export { type BoundSocket, socketOfInode } from './procnet.js';
+} from './client/client.js';
+export { type Found, type LookupOptions, lookup } from './client/lookup.js';
 export {
   DEFAULT_CHECK_MS,
   FIRST_RETRY_MS,
@@ -55,7 +24,51 @@ export {
   type PublicationState,
   type PublishOptions,
   publish,
-} from './publish.js';
+} from './client/publish.js';
+export { RpcbindError, type RpcbindErrorCode } from './errors.js';
+export { type BoundSocket, socketOfInode } from './kernel/procnet.js';
+export { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
+export {
+  type AccessLists,
+  type AccessOptions,
+  DEFAULT_CALLS_PER_SECOND,
+  DEFAULT_TABLE_BYTES_PER_MINUTE,
+  networkList,
+  type RefusalCounts,
+} from './server/access.js';
+export { nameOf, type RpcbindEvent } from './server/core.js';
+export {
+  createRpcbind,
+  DISCOVERY_GROUP,
+  type InheritedSocket,
+  MAX_CALL_BYTES,
+  MAX_CONNECTIONS,
+  MAX_CONNECTIONS_PER_SOURCE,
+  MAX_UNFINISHED_BYTES,
+  MAX_UNSENT_BYTES,
+  RESERVED_CONNECTIONS,
+  type Rpcbind,
+  type RpcbindDaemonOptions,
+} from './server/daemon.js';
+export {
+  FORWARD_TIMEOUT_MS,
+  MAX_FORWARD_TARGETS,
+  MAX_FORWARDED_CALLS,
+  MAX_FORWARDED_CALLS_SHARE,
+} from './server/forward.js';
+export { CONFIRM_MS, type LivenessMode, TICK_MS } from './server/liveness.js';
+export { MAX_STATISTICS_ROWS } from './server/stats.js';
+export { MAX_STATE_BYTES } from './state/files.js';
+export {
+  JOURNAL_FILE,
+  MAX_DEAD_LINES,
+  PORTMAP_FILE,
+  SNAPSHOT_FILE,
+  STATE_FOLDER,
+} from './state/journal.js';
+export { LOCK_ANSWER_MS, LOCK_FILE, StateHeldError } from './state/lock.js';
+export { MAX_SOURCES } from './table/accounts.js';
+export { DEFAULT_HOLD_MS, MAX_HOLD_MS } from './table/holds.js';
 export {
   type AddressRegistration,
   DEFAULT_MAX_REGISTRATIONS,
@@ -63,20 +76,14 @@ export {
   SUPERUSER,
   SUPERUSER_SHARE,
   UNKNOWN,
-} from './registry.js';
-export { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
-export { MAX_SOURCES } from './rules/accounts.js';
-export { DEFAULT_HOLD_MS, MAX_HOLD_MS } from './rules/holds.js';
+} from './table/registry.js';
 export {
   FIRST_UNRESERVED_PORT,
   MAX_PROGRAM_RULES,
   type ProgramRule,
   RESERVED_PROGRAMS,
   type ReservationOptions,
-} from './rules/reserved.js';
-export { MAX_STATE_BYTES } from './statefiles.js';
-export { LOCK_ANSWER_MS, LOCK_FILE, StateHeldError } from './statelock.js';
-export { MAX_STATISTICS_ROWS } from './stats.js';
+} from './table/reserved.js';
 export {
   canonicalIPv6,
   type Endpoint,
@@ -89,10 +96,3 @@ export {
   type Transport,
   transportOf,
 } from './uaddr.js';
-export {
-  JOURNAL_FILE,
-  MAX_DEAD_LINES,
-  PORTMAP_FILE,
-  SNAPSHOT_FILE,
-  STATE_FOLDER,
-} from './warmstart.js';

@@ -88,7 +88,7 @@ export function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || (host.includes(':') && /^[0:]+$/.test(host));
 }
 
-/** True for an address of this host that no other host can reach. */
+/** True for an address of this host that no other host can addresses. */
 export function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1' || host.startsWith('::ffff:127.');
 }

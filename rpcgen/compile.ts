@@ -1,11 +1,11 @@
 /** The compiler as functions: text to tree, tree to checked interface. It reads no files. */
 
-import type { Module } from './ast.js';
-import { type CheckOptions, checkModule } from './check.js';
-import { Diagnostics, type Source } from './errors.js';
-import type { Interface } from './model.js';
-import { parseModule } from './parser.js';
-import type { PreprocessOptions } from './preprocess.js';
+import { Diagnostics, type Source } from './model/errors.js';
+import type { Interface } from './model/model.js';
+import { type CheckOptions, checkModule } from './semantics/check.js';
+import type { Module } from './syntax/ast.js';
+import { parseModule } from './syntax/parser.js';
+import type { PreprocessOptions } from './syntax/preprocess.js';
 
 /** How a text is read. */
 export interface ParseOptions extends PreprocessOptions {

@@ -32,8 +32,9 @@ import {
   unionOf,
   type Field as XdrField,
 } from '../xdr/index.js';
-import { components } from './graph.js';
-import { anyHold, targets } from './layout.js';
+import { isWide } from './emit/output.js';
+import { components } from './model/graph.js';
+import { anyHold, targets } from './model/layout.js';
 import type {
   CodecOptions,
   Field,
@@ -43,9 +44,8 @@ import type {
   Procedure,
   Scalar,
   Type,
-} from './model.js';
-import { methodNames } from './names.js';
-import { isWide } from './output.js';
+} from './model/model.js';
+import { methodNames } from './model/names.js';
 
 /** One procedure, of the same form as the runtime's `Procedure`, so that every client can call it. */
 export interface LiveProcedure {

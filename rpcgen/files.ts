@@ -6,13 +6,13 @@
 import { isUtf8 } from 'node:buffer';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
-import type { Module, PassedInclude } from './ast.js';
-import { checkModule } from './check.js';
-import { Diagnostics, type Missing, type Source } from './errors.js';
-import type { Interface } from './model.js';
-import { parseModule } from './parser.js';
-import type { PreprocessOptions, Unreadable } from './preprocess.js';
-import { StubValues, stubText } from './stubs.js';
+import { Diagnostics, type Missing, type Source } from './model/errors.js';
+import type { Interface } from './model/model.js';
+import { checkModule } from './semantics/check.js';
+import { StubValues, stubText } from './semantics/stubs.js';
+import type { Module, PassedInclude } from './syntax/ast.js';
+import { parseModule } from './syntax/parser.js';
+import type { PreprocessOptions, Unreadable } from './syntax/preprocess.js';
 
 /** How files are found and read. */
 export interface FileOptions {

@@ -3,7 +3,7 @@
 import { compile } from './compile.js';
 import { type LiveInterface, live } from './dynamic.js';
 import { compileFiles, type FileOptions, preprocessOptions } from './files.js';
-import type { CodecOptions } from './model.js';
+import type { CodecOptions } from './model/model.js';
 
 /** What {@link loadInterface} may be told. */
 export interface LoadOptions extends CodecOptions, Pick<FileOptions, 'defines' | 'includeDirs' | 'imports'> {

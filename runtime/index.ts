@@ -3,6 +3,32 @@
 /** The RPC runtime of RFC 5531: calls, replies and how they travel. The only door of this folder. */
 
 export {
+  type Broadcast,
+  type BroadcastReply,
+  broadcast,
+  DEFAULT_BROADCAST_MS,
+  DEFAULT_FIRST_ROUND_MS,
+  DEFAULT_MAX_BROADCAST_REPLIES,
+  RPCB_MULTICAST_ADDRESS,
+} from './client/broadcast.js';
+export {
+  type ClientOptions,
+  type ClientStats,
+  createClient,
+  DEFAULT_MAX_PENDING_CALLS,
+  MAX_COUNTED_PROCEDURES,
+  type RpcClient,
+} from './client/client.js';
+export {
+  ConnectedClient,
+  type ConnectOptions,
+  connect,
+  type Location,
+  type Lookup,
+  type LookupTarget,
+  type Route,
+} from './client/connect.js';
+export {
   authNone,
   authSys,
   type Credentials,
@@ -12,54 +38,7 @@ export {
   type OtherCredentials,
   type SysCredentials,
   sysCredentials,
-} from './auth.js';
-export {
-  type Broadcast,
-  type BroadcastReply,
-  broadcast,
-  DEFAULT_BROADCAST_MS,
-  DEFAULT_FIRST_ROUND_MS,
-  DEFAULT_MAX_BROADCAST_REPLIES,
-  RPCB_MULTICAST_ADDRESS,
-} from './broadcast.js';
-export {
-  type BudgetHolder,
-  ByteBudget,
-  DEFAULT_MAX_UNFINISHED_BYTES,
-  DEFAULT_MAX_UNSENT_BYTES,
-} from './budget.js';
-export {
-  type ClientOptions,
-  type ClientStats,
-  createClient,
-  DEFAULT_MAX_PENDING_CALLS,
-  MAX_COUNTED_PROCEDURES,
-  type RpcClient,
-} from './client.js';
-export {
-  ConnectedClient,
-  type ConnectOptions,
-  connect,
-  type Location,
-  type Lookup,
-  type LookupTarget,
-  type Route,
-} from './connect.js';
-export {
-  type ConnectionLimits,
-  DEFAULT_MAX_CONNECTIONS,
-  DEFAULT_MAX_CONNECTIONS_PER_SOURCE,
-  DEFAULT_RESERVED_CONNECTIONS,
-  RESERVED_DESCRIPTORS,
-} from './connections.js';
-export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './datagram.js';
-export {
-  DEFAULT_CALL_TIMEOUT_MS,
-  DEFAULT_MAX_PENDING,
-  Dispatcher,
-  type DispatcherOptions,
-  type DispatcherStats,
-} from './dispatcher.js';
+} from './protocol/auth.js';
 export {
   DEFAULT_DUP_CACHE_AGE_MS,
   DEFAULT_DUP_CACHE_BYTES,
@@ -70,7 +49,7 @@ export {
   DupCache,
   type DupCacheOptions,
   type DupCacheStats,
-} from './dupcache.js';
+} from './protocol/dupcache.js';
 export {
   AuthError,
   type Executed,
@@ -85,18 +64,8 @@ export {
   TimeoutError,
   TransportError,
   type TransportErrorCode,
-} from './errors.js';
-export type {
-  ClientCallEvent,
-  ConnectionEvent,
-  DuplicateEvent,
-  Outcome,
-  ServerCallEvent,
-} from './events.js';
-export type { InterceptedCall, Interceptor } from './interceptor.js';
-export { serveInWorker } from './inworker.js';
-export { inodeOfConnection, isLoopbackGuarded, peerUid } from './localpeer.js';
-export { connectLoopback, type LoopbackFaults } from './loopback.js';
+} from './protocol/errors.js';
+export type { InterceptedCall, Interceptor } from './protocol/interceptor.js';
 export {
   type CallHeader,
   type CallReading,
@@ -108,18 +77,7 @@ export {
   writeCall,
   writeRefusal,
   writeSuccess,
-} from './message.js';
-export { Histogram, type LatencyStats, type ProcedureStats } from './metrics.js';
-export { hasNative, NATIVE_ENVIRONMENT } from './native.js';
-export {
-  ENOENT,
-  MAX_ANSWER_DATAGRAMS,
-  NETLINK_SOCK_DIAG,
-  Netlink,
-  type NetlinkAnswer,
-  type NetlinkFailure,
-  NLM_F_DUMP,
-} from './netlink.js';
+} from './protocol/message.js';
 export type {
   CallContext,
   Caller,
@@ -127,7 +85,7 @@ export type {
   Procedure,
   ServedProcedure,
   Service,
-} from './procedure.js';
+} from './protocol/procedure.js';
 export {
   DEFAULT_MAX_FRAGMENTS,
   DEFAULT_MAX_RECORD_BYTES,
@@ -135,7 +93,7 @@ export {
   RecordFramer,
   type RecordOptions,
   RecordParser,
-} from './record.js';
+} from './protocol/record.js';
 export {
   DEFAULT_TIMEOUT_MS,
   DEFAULT_TOTAL_MS,
@@ -144,8 +102,28 @@ export {
   type RetryOptions,
   resendAt,
   retryOptions,
-} from './retry.js';
-export { accept_stat, auth_flavor, auth_stat } from './rpcmsg.gen.js';
+} from './protocol/retry.js';
+export { accept_stat, auth_flavor, auth_stat } from './protocol/rpcmsg.gen.js';
+export { MAX_SHARE_SOURCES } from './protocol/shares.js';
+export type {
+  ClientTransport,
+  Listener,
+  Netid,
+  Peer,
+  Receive,
+  ReplyChannel,
+  TransportEvents,
+  TransportKind,
+} from './protocol/transport.js';
+export {
+  DEFAULT_CALL_TIMEOUT_MS,
+  DEFAULT_MAX_PENDING,
+  Dispatcher,
+  type DispatcherOptions,
+  type DispatcherStats,
+} from './server/dispatcher.js';
+export { serveInWorker } from './server/inworker.js';
+export { connectLoopback, type LoopbackFaults } from './server/memory.js';
 export {
   createServer,
   DEFAULT_DRAIN_MS,
@@ -154,10 +132,54 @@ export {
   type RpcServer,
   type ServerOptions,
   type ServerStats,
-} from './server.js';
-export { MAX_SHARE_SOURCES } from './shares.js';
-export { unmapped } from './sockaddr.js';
-export { isLoopback, sourceOf } from './source.js';
+} from './server/server.js';
+export {
+  DEFAULT_MAX_RESTART_MS,
+  DEFAULT_MIN_RESTART_MS,
+  DEFAULT_WORKER_GRACE_MS,
+  DEFAULT_WORKER_START_MS,
+  DEFAULT_WORKERS,
+  startWorkers,
+  WorkerError,
+  type WorkerOptions,
+  type WorkerPool,
+  type WorkerStats,
+} from './server/workers.js';
+export type {
+  ClientCallEvent,
+  ConnectionEvent,
+  DuplicateEvent,
+  Outcome,
+  ServerCallEvent,
+} from './telemetry/events.js';
+export { Histogram, type LatencyStats, type ProcedureStats } from './telemetry/metrics.js';
+export {
+  type BudgetHolder,
+  ByteBudget,
+  DEFAULT_MAX_UNFINISHED_BYTES,
+  DEFAULT_MAX_UNSENT_BYTES,
+} from './transport/budget.js';
+export {
+  type ConnectionLimits,
+  DEFAULT_MAX_CONNECTIONS,
+  DEFAULT_MAX_CONNECTIONS_PER_SOURCE,
+  DEFAULT_RESERVED_CONNECTIONS,
+  RESERVED_DESCRIPTORS,
+} from './transport/connections.js';
+export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './transport/datagram.js';
+export { inodeOfConnection, isLoopbackGuarded, peerUid } from './transport/localpeer.js';
+export { hasNative, NATIVE_ENVIRONMENT } from './transport/native.js';
+export {
+  ENOENT,
+  MAX_ANSWER_DATAGRAMS,
+  NETLINK_SOCK_DIAG,
+  Netlink,
+  type NetlinkAnswer,
+  type NetlinkFailure,
+  NLM_F_DUMP,
+} from './transport/netlink.js';
+export { unmapped } from './transport/sockaddr.js';
+export { isLoopback, sourceOf } from './transport/source.js';
 export {
   checkPath,
   connectTcp,
@@ -170,7 +192,7 @@ export {
   type StreamOptions,
   type TcpOptions,
   type UnixOptions,
-} from './stream.js';
+} from './transport/stream.js';
 export {
   DEFAULT_IDLE_TIMEOUT_MS,
   DEFAULT_MAX_BUFFERED_BYTES,
@@ -180,32 +202,10 @@ export {
   type StreamListenOptions,
   type TcpListenOptions,
   type UnixListenOptions,
-} from './streamlistener.js';
-export type {
-  ClientTransport,
-  Listener,
-  Netid,
-  Origin,
-  Peer,
-  Receive,
-  TransportEvents,
-  TransportKind,
-} from './transport.js';
+} from './transport/streamlistener.js';
 export {
   DEFAULT_MAX_LOCAL_ADDRESSES,
   DEFAULT_RESCAN_MS,
   listenUdp,
   type UdpListenOptions,
-} from './udplistener.js';
-export {
-  DEFAULT_MAX_RESTART_MS,
-  DEFAULT_MIN_RESTART_MS,
-  DEFAULT_WORKER_GRACE_MS,
-  DEFAULT_WORKER_START_MS,
-  DEFAULT_WORKERS,
-  startWorkers,
-  WorkerError,
-  type WorkerOptions,
-  type WorkerPool,
-  type WorkerStats,
-} from './workers.js';
+} from './transport/udplistener.js';

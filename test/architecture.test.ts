@@ -78,9 +78,9 @@ describe('imports', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('have dgram-as-promised in runtime/datagram.ts alone', () => {
+  it('have dgram-as-promised in runtime/transport/datagram.ts alone', () => {
     const users = imports.filter(({ target }) => target === 'dgram-as-promised').map(({ file }) => file);
-    expect(users).toEqual(['runtime/datagram.ts']);
+    expect(users).toEqual(['runtime/transport/datagram.ts']);
   });
 
   it('make no cycle', () => {

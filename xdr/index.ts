@@ -36,10 +36,10 @@ export {
 } from './compound.js';
 export { type Description, describe, type FieldSpec, type TypeSpec } from './describe.js';
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
+export { fromJson, type Json, print, template, toJson, type WalkOptions } from './json.js';
 export { DEFAULT_MAX_ELEMENTS, MAX_READER_BYTES, XdrReader, type XdrReaderOptions } from './reader.js';
 export type { Arm, Codec, Field, Named, OtherBigint, OtherNumber, Shape } from './shape.js';
 export type { StringMode } from './text.js';
-export { fromJson, type Json, print, template, toJson, type WalkOptions } from './walk.js';
 export {
   DEFAULT_MAX_DEPTH,
   DEFAULT_MAX_MESSAGE_BYTES,

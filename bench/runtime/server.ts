@@ -3,7 +3,7 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 import { createServer } from '../../runtime/index.js';
-import { native, Outbox } from '../../runtime/native.js';
+import { native, Outbox } from '../../runtime/transport/native.js';
 import { loadGrpc, serveGrpc } from './grpc.js';
 import { loadService } from './program.js';
 
@@ -54,9 +54,9 @@ function replyTo(bytes: Buffer, at: number): Buffer {
 async function bareNative(): Promise<[number, number]> {
   const fast = native();
   if (fast === undefined) throw new Error('koffi is not there');
-  const { socketName } = await import('../../runtime/sockaddr.js');
+  const { encodeSockaddr } = await import('../../runtime/transport/sockaddr.js');
   const fd = fast.openUdp({
-    name: socketName('127.0.0.1', 0),
+    name: encodeSockaddr('127.0.0.1', 0),
     tellsAddress: false,
     receiveBufferBytes: 4 * 1024 * 1024,
   });
@@ -73,7 +73,7 @@ async function bareNative(): Promise<[number, number]> {
   const inbox = fast.received;
   socket.on('message', (first, from) => {
     first.copy(reply, 0, 0, 4);
-    outbox.add(reply, socketName(from.address, from.port), undefined);
+    outbox.add(reply, encodeSockaddr(from.address, from.port), undefined);
     const count = inbox.receive(fd);
     for (let i = 0; i < count; i++) {
       reply.set(inbox.bytes(i).subarray(0, 4));

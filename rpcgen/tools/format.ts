@@ -3,8 +3,8 @@
  * where they were. It works on tokens, changes none of them, and gives the same text for its own output.
  */
 
-import type { Source } from '../errors.js';
-import { scan } from '../scanner.js';
+import type { Source } from '../model/errors.js';
+import { scan } from '../syntax/scanner.js';
 
 const INDENT = 2;
 const TAB = 8;

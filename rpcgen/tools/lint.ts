@@ -3,8 +3,8 @@
  * cannot be pinged, procedures that nobody explained. It works on the tree, and changes nothing.
  */
 
-import type { Declaration, Definition, Module, ProgramNode, TypeNode, Value } from '../ast.js';
-import { type Position, positionOf, type Span } from '../errors.js';
+import { type Position, positionOf, type Span } from '../model/errors.js';
+import type { Declaration, Definition, Module, ProgramNode, TypeNode, Value } from '../syntax/ast.js';
 
 /** What a warning is about. */
 export const LINT_CODES = ['unbounded', 'reused-number', 'no-null-procedure', 'no-comment'] as const;

@@ -4,9 +4,9 @@
  * meaning, and nothing of what a C compiler makes of rpcgen's output.
  */
 
-import { Diagnostics, type Source, type Span } from '../errors.js';
-import { type PreprocessOptions, preprocess } from '../preprocess.js';
-import { scan, type Token } from '../scanner.js';
+import { Diagnostics, type Source, type Span } from '../model/errors.js';
+import { type PreprocessOptions, preprocess } from '../syntax/preprocess.js';
+import { scan, type Token } from '../syntax/scanner.js';
 
 /** How C's rpcgen is called. */
 export interface PortableOptions extends PreprocessOptions {

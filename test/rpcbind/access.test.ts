@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { Access, DEFAULT_TABLE_BYTES_PER_MINUTE } from '../../rpcbind/access.js';
 import { MAX_PROGRAM_RULES, MAX_SOURCES, networkList } from '../../rpcbind/index.js';
-import { SUPERUSER, UNKNOWN } from '../../rpcbind/registry.js';
 import { rpcb_stat_byversCodec } from '../../rpcbind/rpcbind.gen.js';
-import { MAX_STATISTICS_ROWS, Statistics } from '../../rpcbind/stats.js';
+import { Access, DEFAULT_TABLE_BYTES_PER_MINUTE } from '../../rpcbind/server/access.js';
+import { MAX_STATISTICS_ROWS, Statistics } from '../../rpcbind/server/stats.js';
+import { SUPERUSER, UNKNOWN } from '../../rpcbind/table/registry.js';
 import type { Peer } from '../../runtime/index.js';
 import { encode } from '../../xdr/index.js';
 

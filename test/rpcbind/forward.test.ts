@@ -49,7 +49,7 @@ const call = {
 
 describe('a call passed on', () => {
   it('is answered by CALLIT with the port, by INDIRECT with the address', async () => {
-    const { client, server } = await setUp({ remoteCalls: true });
+    const { client, server } = await setUp({ forwardCalls: true });
     const port = server.listeners.find(({ netid }) => netid === 'udp')?.port;
     const byCallit = await client.callit(call);
     expect(byCallit.port).toBe(port);
@@ -63,7 +63,7 @@ describe('a call passed on', () => {
   });
 
   it('is answered while another source fills its share with calls of a program that does not answer', async () => {
-    const { rpcbind, client } = await setUp({ remoteCalls: true });
+    const { rpcbind, client } = await setUp({ forwardCalls: true });
     const silent = dgram.createSocket('udp4');
     await new Promise<void>((done) => silent.bind(0, '127.0.0.1', done));
     open.push({ close: () => new Promise<void>((done) => silent.close(done)) });
@@ -98,7 +98,7 @@ describe('a call passed on', () => {
   });
 
   it('fails in silence by CALLIT, and with what was wrong by INDIRECT', async () => {
-    const { client } = await setUp({ remoteCalls: true });
+    const { client } = await setUp({ forwardCalls: true });
     const wrong: [object, string][] = [
       [{ program: 0x2000_0fff }, 'RPC_PROG_UNAVAIL'],
       [{ version: 9 }, 'RPC_PROG_MISMATCH'],
@@ -119,20 +119,20 @@ describe('a call passed on', () => {
     ['the domain of YP', 100007, 2],
     ['rpcbind', RPCBPROG, 1],
   ])('is never one to %s, unless its NULL', async (_name, program, procedure) => {
-    const { client } = await setUp({ remoteCalls: true });
+    const { client } = await setUp({ forwardCalls: true });
     await client.setAddress({ program, version: 2, netid: 'udp', address: '127.0.0.1.8.1' });
     const of = { program, version: 2, procedure, args: new Uint8Array(0) };
     await expect(client.indirect(of)).rejects.toMatchObject({ code: 'RPC_AUTH' });
   });
 
   it('is answered for NULL of rpcbind itself', async () => {
-    const { client, rpcbind } = await setUp({ remoteCalls: true });
+    const { client, rpcbind } = await setUp({ forwardCalls: true });
     const of = { program: RPCBPROG, version: 2, procedure: 0, args: new Uint8Array(0) };
     expect(await client.callit(of)).toEqual({ port: rpcbind.port, result: new Uint8Array(0) });
   });
 
   it('goes to this host alone, whatever was registered', async () => {
-    const { client } = await setUp({ remoteCalls: true });
+    const { client } = await setUp({ forwardCalls: true });
     await client.setAddress({ program: 0x2000_0abc, version: 1, netid: 'udp', address: '203.0.113.9.8.1' });
     const of = { ...call, program: 0x2000_0abc };
     await expect(client.indirect(of)).rejects.toMatchObject({ code: 'RPC_AUTH' });

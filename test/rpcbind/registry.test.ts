@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { MAX_HOLD_MS } from '../../rpcbind/table/holds.js';
 import {
   type AddressRegistration,
   DEFAULT_MAX_REGISTRATIONS,
   Registry,
   SUPERUSER,
   UNKNOWN,
-} from '../../rpcbind/registry.js';
-import { MAX_HOLD_MS } from '../../rpcbind/rules/holds.js';
+} from '../../rpcbind/table/registry.js';
 import { until } from '../support/until.js';
 
 const row = (of: Partial<AddressRegistration> = {}): AddressRegistration => ({

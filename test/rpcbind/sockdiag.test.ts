@@ -4,9 +4,14 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { connectionOf, parseInetSocket, parseUnixListener, socketsOnPort } from '../../rpcbind/sockdiag.js';
+import {
+  connectionOf,
+  parseInetSocket,
+  parseUnixListener,
+  socketsOnPort,
+} from '../../rpcbind/kernel/sockdiag.js';
 import { hasNative } from '../../runtime/index.js';
-import { parseMessages } from '../../runtime/netlink.js';
+import { parseMessages } from '../../runtime/transport/netlink.js';
 
 const SEQUENCE = 7;
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));

@@ -11,8 +11,8 @@ import {
   type RpcbindClient,
   SNAPSHOT_FILE,
 } from '../../rpcbind/index.js';
-import { Registry, SUPERUSER } from '../../rpcbind/registry.js';
 import { rpcblist_ptrCodec } from '../../rpcbind/rpcbind.gen.js';
+import { Registry, SUPERUSER } from '../../rpcbind/table/registry.js';
 import { encode } from '../../xdr/index.js';
 
 const open: { close(): Promise<void> }[] = [];

@@ -19,11 +19,11 @@ import {
 import { arbitrary } from '../support/arbitrary.js';
 import * as generated from './golden/features.gen.js';
 
-const dir = mkdtempSync(fileURLToPath(new URL('./.description-', import.meta.url)));
+const dir = mkdtempSync(fileURLToPath(new URL('.description-', import.meta.url)));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const modules = {
   xdr: fileURLToPath(new URL('../../xdr/index.js', import.meta.url)),
-  runtime: fileURLToPath(new URL('../../runtime/procedure.js', import.meta.url)),
+  runtime: fileURLToPath(new URL('../../runtime/protocol/procedure.js', import.meta.url)),
 };
 const features = loadInterface(fileURLToPath(new URL('./fixtures/features.x', import.meta.url)));
 const described = generated.typeDescription();

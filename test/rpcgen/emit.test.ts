@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { compile, compileFiles, diff, emit, loadInterface, parse, print } from '../../rpcgen/index.js';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const modules = { xdr: '../../../xdr/index.js', runtime: '../../../runtime/procedure.js' };
+const modules = { xdr: '../../../xdr/index.js', runtime: '../../../runtime/protocol/procedure.js' };
 
 describe('generated modules', () => {
   for (const name of ['features', 'msg'])

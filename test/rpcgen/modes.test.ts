@@ -7,10 +7,10 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { type CodecOptions, compile, emit, live } from '../../rpcgen/index.js';
 import { type Codec, decode, encode, fromJson, toJson } from '../../xdr/index.js';
 
-const dir = mkdtempSync(fileURLToPath(new URL('./.modes-', import.meta.url)));
+const dir = mkdtempSync(fileURLToPath(new URL('.modes-', import.meta.url)));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const xdr = fileURLToPath(new URL('../../xdr/index.js', import.meta.url));
-const runtime = fileURLToPath(new URL('../../runtime/procedure.js', import.meta.url));
+const runtime = fileURLToPath(new URL('../../runtime/protocol/procedure.js', import.meta.url));
 
 const X = `
   typedef string name<8>;

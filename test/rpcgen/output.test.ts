@@ -14,7 +14,7 @@ const tsc = join(root, 'node_modules/.bin/tsc');
 const dir = mkdtempSync(join(root, 'test/rpcgen/.output-'));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-const modules = { xdr: join(root, 'xdr/index.js'), runtime: join(root, 'runtime/procedure.js') };
+const modules = { xdr: join(root, 'xdr/index.js'), runtime: join(root, 'runtime/protocol/procedure.js') };
 const BUNDLE_BYTES = 1_500;
 
 /** Bytes of a bundle of `text`, made without trusting any package's word that its modules have no side effects. */

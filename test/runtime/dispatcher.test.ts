@@ -3,7 +3,7 @@ import {
   AuthError,
   auth_stat,
   Dispatcher,
-  type Origin,
+  type ReplyChannel,
   type SysCredentials,
   sysCredentials,
   writeCall,
@@ -27,7 +27,7 @@ function exchange(message: string, options: { maxReplyBytes?: number } = {}): Ex
   dispatcher.add(echoService());
   dispatcher.add(echoService(undefined, 4));
   const replies: string[] = [];
-  const origin: Origin = {
+  const origin: ReplyChannel = {
     peer: { transport: 'loopback', address: '', port: 0, localAddress: '', localPort: 0 },
     maxReplyBytes: options.maxReplyBytes ?? 1000,
     signal: new AbortController().signal,
@@ -188,7 +188,7 @@ describe('credentials', () => {
     writer.string('');
     let reply = '';
     const origin = { reply: (message: Uint8Array) => (reply = hex(message)) };
-    dispatcher.handle(writer.take(), origin as unknown as Origin);
+    dispatcher.handle(writer.take(), origin as unknown as ReplyChannel);
     expect(seen).toEqual(credentials);
     return reply;
   };

@@ -13,11 +13,11 @@ import {
   emptyCallHeader,
   MAX_SHARE_SOURCES,
   noCredentials,
-  type Origin,
   type Procedure,
+  type ReplyChannel,
   writeCall,
 } from '../../runtime/index.js';
-import { keyOf, socketName } from '../../runtime/sockaddr.js';
+import { encodeSockaddr, keyOf } from '../../runtime/transport/sockaddr.js';
 import { int, XdrWriter } from '../../xdr/index.js';
 import { ECHO_PROGRAM } from '../support/echo.js';
 
@@ -151,7 +151,7 @@ describe('the duplicate request cache', () => {
 });
 
 /** A sender of IPv6 as the fast listener knows it. */
-const binary = (address: string, port: number): number | string => keyOf(socketName(address, port));
+const binary = (address: string, port: number): number | string => keyOf(encodeSockaddr(address, port));
 /** A sender of IPv4 as the listener knows it: address and port as one number. */
 const ipv4 = (host: number, port = 1): number => host * 65_536 + port;
 
@@ -375,7 +375,7 @@ describe('a lossy way', () => {
       const peer = { transport: 'udp', address: '', port: 1, localAddress: '', localPort: 0 } as const;
       const { signal } = new AbortController();
       const reply = (message: Uint8Array): unknown => replies.push(hex(message));
-      const origin: Origin = { peer, source: 1, maxReplyBytes: 1_000, signal, reply };
+      const origin: ReplyChannel = { peer, source: 1, maxReplyBytes: 1_000, signal, reply };
       const writer = new XdrWriter();
       writeCall(writer, 1, count as Procedure, noCredentials);
       int.encode(writer, 5);

@@ -17,7 +17,7 @@ import {
   writeRefusal,
   writeSuccess,
 } from '../../runtime/index.js';
-import { type rpc_msg, rpc_msgCodec } from '../../runtime/rpcmsg.gen.js';
+import { type rpc_msg, rpc_msgCodec } from '../../runtime/protocol/rpcmsg.gen.js';
 import { decode, encode, nothing, XdrReader, XdrWriter } from '../../xdr/index.js';
 
 const uint = fc.integer({ min: 0, max: 0xffff_ffff });

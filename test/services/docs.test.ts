@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { progressLine } from '../../bin/support/progress.js';
+import { progressLine } from '../../cli/support/progress.js';
 import {
   EXEC_PROG,
   FILES_PROG,

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import path from 'node:path';
-import { bin } from './sandbox.js';
+import { bin, root } from './sandbox.js';
 import { until } from './until.js';
 
 /** How a command ended. */
@@ -12,6 +12,11 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** The file of a built command; `start` is what `npm start` runs. */
+function fileOf(name: string): string {
+  return name === 'start' ? path.join(root, 'dist/scripts/start.js') : path.join(bin, `${name}/main.js`);
+}
+
 /** Runs a built command to its end; one that takes longer than `limitMs` is ended. */
 export function runCommand(
   name: string,
@@ -19,7 +24,7 @@ export function runCommand(
   env: NodeJS.ProcessEnv = {},
   limitMs = 20_000,
 ): Promise<Ended> {
-  const file = path.join(bin, `${name}.js`);
+  const file = fileOf(name);
   return new Promise((resolve) => {
     execFile(
       process.execPath,
@@ -48,7 +53,7 @@ export async function startCommand(
   ready: RegExp,
   env: NodeJS.ProcessEnv = {},
 ): Promise<Running> {
-  const child = spawn(process.execPath, [path.join(bin, `${name}.js`), ...args], {
+  const child = spawn(process.execPath, [fileOf(name), ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -9,7 +9,10 @@ import { compileFiles, emit, type FileOptions, outputPath } from '../../rpcgen/i
 const root = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 
 /** Where generated modules of tests find the libraries. */
-export const LIBRARIES = { xdr: join(root, 'xdr/index.js'), runtime: join(root, 'runtime/procedure.js') };
+export const LIBRARIES = {
+  xdr: join(root, 'xdr/index.js'),
+  runtime: join(root, 'runtime/protocol/procedure.js'),
+};
 
 /** Writes texts below a folder, by their names. */
 export function writeFiles(dir: string, files: Readonly<Record<string, string>>): void {

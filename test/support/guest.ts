@@ -233,7 +233,7 @@ StandardOutput=null
 
 /** Runs the script, says how it ended, waits until all was sent, and switches off. */
 function runner(modules: readonly string[]): string {
-  return `export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin BIN=/run/project/dist/bin HOME=/root
+  return `export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin BIN=/run/project/dist/cli HOME=/root
 stty -F /dev/ttyS1 raw -echo
 {
   for module in ${modules.join(' ')}; do modprobe "$module"; done

@@ -31,7 +31,7 @@ both() { node -e '
     return { code: status, stdout, stderr };
   };
   const theirs = side("rpcinfo", args);
-  const ours = side(process.execPath, [process.env.BIN + "/rpcinfo-ts.js", ...args]);
+  const ours = side(process.execPath, [process.env.BIN + "/rpcinfo-ts/main.js", ...args]);
   console.log("${MARK}" + JSON.stringify({ args: args.join(" "), theirs, ours }));
 ' -- "$@"; }
 `;

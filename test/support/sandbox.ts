@@ -13,7 +13,7 @@ import { kernel } from './kernel.js';
 export const root = path.resolve(import.meta.dirname, '../..');
 
 /** The folder of the built commands. */
-export const bin = path.join(root, 'dist/bin');
+export const bin = path.join(root, 'dist/cli');
 
 const ENTER = [...(process.getuid?.() === 0 ? [] : ['-Ur']), '-nmpf', '--kill-child', '--mount-proc'];
 const PRELUDE = `set -eu
@@ -124,7 +124,7 @@ export function sandbox(script: string, limitMs = 60_000, env: NodeJS.ProcessEnv
       env: {
         ...process.env,
         PATH: `${process.env['PATH']}:/usr/sbin:/sbin`,
-        BIN: '/run/project/dist/bin',
+        BIN: '/run/project/dist/cli',
         PROJECT: root,
         ...env,
       },

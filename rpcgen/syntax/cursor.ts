@@ -1,0 +1,92 @@
+/**
+ * A place in a list of tokens, and the ways to move on from it or to say that one cannot. It
+ * knows no grammar.
+ */
+
+import type { Diagnostics, Span } from '../model/errors.js';
+import { isKeyword } from './keywords.js';
+import type { Token } from './scanner.js';
+
+/** Thrown to leave a construct that does not parse; the diagnostic is already noted. */
+export class Abandon extends Error {}
+
+/** What a parser stands on. */
+export class Cursor {
+  protected at = 0;
+  protected readonly tokens: readonly Token[];
+  protected readonly diagnostics: Diagnostics;
+  protected readonly end: Token;
+
+  constructor(tokens: readonly Token[], diagnostics: Diagnostics) {
+    this.tokens = tokens;
+    this.diagnostics = diagnostics;
+    const last = tokens.at(-1);
+    // Only an input beyond all limits has lost its end; that was reported.
+    const span: Span = last?.span ?? { source: { name: '', text: '' }, start: 0, end: 0 };
+    this.end = { kind: 'end', text: '', span, line: last?.line ?? 1, comments: [] };
+  }
+
+  protected peek(): Token {
+    return this.tokens[this.at] ?? this.end;
+  }
+
+  protected next(): Token {
+    const token = this.peek();
+    if (token.kind !== 'end') this.at += 1;
+    return token;
+  }
+
+  protected isName(): boolean {
+    return this.peek().kind === 'name' && !isKeyword(this.peek().text);
+  }
+
+  protected name(what: string): Token {
+    const token = this.peek();
+    if (token.kind === 'name' && !isKeyword(token.text)) return this.next();
+    return this.fail(token, `expected ${what}`);
+  }
+
+  protected takeIf(text: string): boolean {
+    const token = this.peek();
+    if (token.text !== text || token.kind === 'string') return false;
+    this.at += 1;
+    return true;
+  }
+
+  protected take(text: string, expected = `'${text}'`): void {
+    if (this.takeIf(text)) return;
+    const token = this.peek();
+    const before = this.tokens[this.at - 1];
+    if (text === ';' && before?.isOpen && (before.line < token.line || token.kind === 'end')) return;
+    // A missing `;` is where the line ends, not where the next one begins; and what it would have
+    // ended is plain, so that nothing else is lost by it.
+    if (
+      text === ';' &&
+      before !== undefined &&
+      (before.line < token.line || token.text === '}' || token.kind === 'end')
+    ) {
+      const { end } = before.span;
+      this.note({ ...before, span: { ...before.span, start: end, end: end + 1 } }, `expected ${expected}`);
+      return;
+    }
+    this.fail(token, `expected ${expected}`);
+  }
+
+  protected note(token: Token, message: string): void {
+    this.diagnostics.add('IDL_SYNTAX', token.span, message);
+  }
+
+  protected fail(token: Token, message: string): never {
+    const found = message.includes('found') ? '' : `, found ${describe(token)}`;
+    this.note(token, `${message}${found}`);
+    // What was not expected may be the `;` or the `}` that the recovery looks for.
+    if (this.tokens[this.at - 1] === token) this.at -= 1;
+    throw new Abandon();
+  }
+}
+
+function describe(token: Token): string {
+  if (token.kind === 'end') return 'the end of the file';
+  if (token.kind === 'name' && isKeyword(token.text)) return `the word '${token.text}'`;
+  return token.text.length > 40 ? `'${token.text.slice(0, 40)}...'` : `'${token.text}'`;
+}

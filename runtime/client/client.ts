@@ -1,0 +1,438 @@
+/**
+ * The calling end: the table of calls under way, their deadlines, and which reply belongs to
+ * which. One client speaks to one server over one transport, any number of calls at a time.
+ * It does not know how messages travel.
+ */
+
+import { nothing, withPath, XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../../xdr/index.js';
+import { type Credentials, noCredentials } from '../protocol/auth.js';
+import { type Refusal, ResultError, TimeoutError, TransportError } from '../protocol/errors.js';
+import { compose, type InterceptedCall, type Interceptor } from '../protocol/interceptor.js';
+import { readReply, readReplyXid, refusalError, writeCall } from '../protocol/message.js';
+import type { Caller, CallOptions, Procedure } from '../protocol/procedure.js';
+import { nextStep, type RetryOptions, retryOptions } from '../protocol/retry.js';
+import type { ClientTransport } from '../protocol/transport.js';
+import { randomXid } from '../protocol/xid.js';
+import { clientCallChannel, clientResendChannel } from '../telemetry/events.js';
+import { Counters, type ProcedureStats, procedureStats } from '../telemetry/metrics.js';
+import { KeepAlive } from './keepalive.js';
+
+/** How a client makes its calls; each call may say otherwise. */
+export interface ClientOptions {
+  /** Milliseconds without a reply before the call is sent again (UDP). Default 5000. */
+  readonly timeoutMs?: number;
+  /** Milliseconds until TimeoutError. Default 25000. */
+  readonly totalMs?: number;
+  /** What each wait is multiplied by to make the next; 1 to 16. Default 1. */
+  readonly backoff?: number;
+  /** Default: none. */
+  readonly credentials?: Credentials;
+  /** Most calls under way at a time; one more is refused. Default {@link DEFAULT_MAX_PENDING_CALLS}. */
+  readonly maxPendingCalls?: number;
+  /** Bounds on what a reply may make us build. */
+  readonly reader?: XdrReaderOptions;
+  /** Around every call, the first outermost. Default: none. */
+  readonly interceptors?: readonly Interceptor[];
+  /**
+   * Milliseconds without a word from the server, with calls under way over a stream, after which procedure
+   * 0 is called; no answer in the same time again, and the connection is given up. 0 for never, the default.
+   */
+  readonly keepAliveMs?: number;
+}
+
+/** Default for the calls of one client under way at a time. */
+export const DEFAULT_MAX_PENDING_CALLS = 65_536;
+
+/** What a client has seen so far. */
+export interface ClientStats {
+  readonly pending: number;
+  readonly calls: number;
+  readonly resends: number;
+  /** Replies that no call was waiting for: late, doubled or forged. */
+  readonly strayReplies: number;
+  /** Replies over UDP that had the xid of a call under way and did not decode; they were ignored. */
+  readonly undecodedReplies: number;
+  readonly timeouts: number;
+  /** Of each procedure that was called: how its calls ended and how long they took. */
+  readonly procedures: readonly ProcedureStats[];
+}
+
+/** Most procedures a client counts by name; further ones are called and not counted. */
+export const MAX_COUNTED_PROCEDURES = 1_024;
+
+const NO_OPTIONS: CallOptions = {};
+
+interface Pending {
+  readonly xid: number;
+  readonly procedure: Procedure;
+  readonly startedAt: number;
+  readonly retry: RetryOptions;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+  /** Kept for sending again; undefined where the transport does not lose messages. */
+  readonly message: Uint8Array | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: (() => void) | undefined;
+  readonly counters: Counters;
+  attempt: number;
+  dueAt: number;
+  /** Replies that did not decode and were ignored, and why the last of them did not. */
+  undecoded: number;
+  lastReason: ResultError | undefined;
+}
+
+/** A client for one server. Made by {@link createClient}. */
+export class RpcClient implements Caller {
+  private readonly transport: ClientTransport;
+  private readonly retry: RetryOptions;
+  private readonly credentials: Credentials;
+  private readonly maxPendingCalls: number;
+  private readonly pending = new Map<number, Pending>();
+  private readonly writer: XdrWriter;
+  private readonly reader: XdrReader;
+  private timer: NodeJS.Timeout | undefined;
+  private timerDueAt = Number.POSITIVE_INFINITY;
+  private isClosed = false;
+  private readonly intercepted: ((call: InterceptedCall) => unknown) | undefined;
+  private readonly counters = new Map<Procedure, Counters>();
+  private readonly keepAlive: KeepAlive | undefined;
+  private calls = 0;
+  private resends = 0;
+  private strayReplies = 0;
+  private undecodedReplies = 0;
+  private timeouts = 0;
+
+  constructor(transport: ClientTransport, options: ClientOptions = {}) {
+    this.transport = transport;
+    this.retry = retryOptions(options);
+    this.credentials = options.credentials ?? noCredentials;
+    this.maxPendingCalls = options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS;
+    this.writer = new XdrWriter({ maxBytes: transport.maxMessageBytes });
+    this.reader = new XdrReader(new Uint8Array(0), options.reader);
+    const { interceptors = [], keepAliveMs = 0 } = options;
+    if (interceptors.length > 0)
+      this.intercepted = compose(interceptors, ({ procedure, args, options: how }) =>
+        this.makeCall(procedure, args, how),
+      );
+    if (keepAliveMs > 0 && transport.reset !== undefined)
+      this.keepAlive = new KeepAlive(keepAliveMs, {
+        isNeeded: () => this.pending.size > 0,
+        ping: (procedure, totalMs) => this.makeCall(procedure, undefined, { totalMs }),
+        giveUp: (error) => transport.reset?.(error),
+      });
+    transport.start({
+      message: (bytes) => this.onMessage(bytes),
+      lost: (error) => this.failAll(error),
+    });
+  }
+
+  /** For error messages: where the calls go. */
+  get target(): string {
+    return this.transport.target;
+  }
+
+  /** What this client has seen so far. */
+  stats(): ClientStats {
+    return {
+      pending: this.pending.size,
+      calls: this.calls,
+      resends: this.resends,
+      strayReplies: this.strayReplies,
+      undecodedReplies: this.undecodedReplies,
+      timeouts: this.timeouts,
+      procedures: [...this.counters].map(([procedure, counters]) => procedureStats(procedure, counters)),
+    };
+  }
+
+  /**
+   * Calls a procedure and waits for its result. Rejects with XdrError where `args` do not fit
+   * (nothing was sent), TransportError, TimeoutError after `totalMs`, ReplyError, ResultError (not over UDP, where a
+   * reply that does not decode is ignored), or the reason of `signal`.
+   */
+  call<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions): Promise<R> {
+    if (this.intercepted === undefined) return this.makeCall(procedure, args, options);
+    const call: InterceptedCall = {
+      side: 'client',
+      procedure: procedure as Procedure,
+      args,
+      options: options ?? NO_OPTIONS,
+    };
+    const { intercepted } = this;
+    return new Promise<R>((resolve) => resolve(intercepted(call) as R));
+  }
+
+  /**
+   * Sends a call and waits for nothing: for procedures that answer with silence. Resends nothing, so over
+   * UDP it may get lost. Many in one turn, followed by a call that is answered, are what RFC 5531 section
+   * 7.4.1 calls batching: they leave in one write, and the answer says that all have arrived. Throws what
+   * {@link call} would reject with before sending.
+   */
+  send<A>(procedure: Procedure<A, unknown>, args: A, options: CallOptions = NO_OPTIONS): void {
+    const refusal = this.refusalToStart(options.signal);
+    if (refusal !== undefined) throw refusal;
+    const credentials = options.credentials ?? this.credentials;
+    this.transport.send(this.encodeCall(this.takeXid(), procedure, args, credentials));
+  }
+
+  private makeCall<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = NO_OPTIONS): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      const refusal = this.refusalToStart(options.signal);
+      if (refusal !== undefined) {
+        reject(refusal);
+        return;
+      }
+      const xid = this.takeXid();
+      const message = this.encodeCall(xid, procedure, args, options.credentials ?? this.credentials);
+      const retry =
+        options.timeoutMs === undefined && options.totalMs === undefined
+          ? this.retry
+          : retryOptions({ ...this.retry, ...given(options) });
+      const startedAt = performance.now();
+      const { signal } = options;
+      const onAbort =
+        signal === undefined
+          ? undefined
+          : () => {
+              this.forget(call);
+              reject(signal.reason);
+            };
+      const call: Pending = {
+        xid,
+        procedure: procedure as Procedure,
+        startedAt,
+        retry,
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        message: this.transport.isLossy ? message.slice() : undefined,
+        signal,
+        onAbort,
+        counters: this.countersOf(procedure as Procedure),
+        attempt: 0,
+        undecoded: 0,
+        lastReason: undefined,
+        dueAt: startedAt + (this.transport.isLossy ? nextStep(retry, 0).atMs : retry.totalMs),
+      };
+      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
+      // Between calls the timer is left armed but does not keep the process alive.
+      if (this.pending.size === 0) this.timer?.ref();
+      this.pending.set(xid, call);
+      this.calls += 1;
+      call.counters.calls += 1;
+      if (call.dueAt < this.timerDueAt) this.setTimer(call.dueAt, startedAt);
+      this.transport.send(message);
+    });
+  }
+
+  /** Calls procedure 0, which every program has (RFC 5531 section 12.1), and says how long it took in milliseconds. */
+  async ping(program: number, version: number, options?: CallOptions): Promise<number> {
+    const startedAt = performance.now();
+    const procedure = { program, version, number: 0, name: 'NULL', args: nothing, result: nothing };
+    await this.call(procedure, undefined, options);
+    return performance.now() - startedAt;
+  }
+
+  /** Ends the client; calls under way reject with TransportError `RPC_CLOSED`. May be called twice. */
+  async close(): Promise<void> {
+    if (!this.isClosed) {
+      this.isClosed = true;
+      this.keepAlive?.close();
+      const error = new TransportError('RPC_CLOSED', 'the client was closed', 'unknown');
+      if (this.pending.size > 0) this.transport.reset?.(error);
+      this.failAll(error);
+    }
+    await this.transport.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private refusalToStart(signal: AbortSignal | undefined): unknown {
+    if (this.isClosed) return new TransportError('RPC_CLOSED', `${this.target}: the client is closed`, 'no');
+    if (signal?.aborted) return signal.reason;
+    if (this.pending.size >= this.maxPendingCalls)
+      return new RangeError(`${this.target}: ${this.maxPendingCalls} calls are under way (maxPendingCalls)`);
+    return undefined;
+  }
+
+  /** The call as bytes, valid until the next call. */
+  private encodeCall<A>(
+    xid: number,
+    procedure: Procedure<A, unknown>,
+    args: A,
+    credentials: Credentials,
+  ): Uint8Array {
+    const { writer } = this;
+    try {
+      writer.reset();
+      writeCall(writer, xid, procedure, credentials);
+      procedure.args.encode(writer, args);
+    } catch (error) {
+      throw withPath(error, procedure.args, args);
+    }
+    return writer.peek();
+  }
+
+  private takeXid(): number {
+    for (;;) {
+      const xid = randomXid();
+      if (!this.pending.has(xid)) return xid;
+    }
+  }
+
+  private onMessage(bytes: Uint8Array): void {
+    const { reader } = this;
+    reader.reset(bytes);
+    const xid = readReplyXid(reader);
+    const call = xid === undefined ? undefined : this.pending.get(xid);
+    if (call === undefined) {
+      this.strayReplies += 1;
+      return;
+    }
+    const { procedure } = call;
+    let refusal: Refusal | undefined;
+    let result: unknown;
+    try {
+      refusal = readReply(reader);
+      if (refusal === undefined) {
+        result = procedure.result.decode(reader);
+        reader.finish();
+      }
+    } catch (error) {
+      const text = error instanceof XdrError ? error.message : 'its codec failed';
+      const message = `${procedure.name} at ${this.target}: the reply does not decode: ${text}`;
+      this.onUndecoded(call, new ResultError(message, { cause: error }));
+      return;
+    }
+    this.heard(call);
+    if (refusal === undefined) {
+      this.end(call, 'success', undefined);
+      call.resolve(result);
+    } else this.reject(call, refusalError(`${procedure.name} at ${this.target}`, refusal), 'refused');
+  }
+
+  private heard(call: Pending): void {
+    this.forget(call);
+    this.keepAlive?.heard(call.procedure);
+  }
+
+  /**
+   * On a connection that is the server's answer. A datagram proves nothing: anybody on the way, or who guesses port
+   * and xid, can send one, and it is not to end a call whose answer may still come.
+   */
+  private onUndecoded(call: Pending, error: ResultError): void {
+    if (this.transport.isLossy) {
+      this.undecodedReplies += 1;
+      call.undecoded += 1;
+      call.lastReason = error;
+      return;
+    }
+    this.heard(call);
+    this.reject(call, error);
+  }
+
+  private reject(call: Pending, error: unknown, outcome: 'refused' | 'failed' = 'failed'): void {
+    this.end(call, outcome, error);
+    call.reject(error);
+  }
+
+  private end(call: Pending, outcome: 'success' | 'refused' | 'failed', error: unknown): void {
+    const durationMs = performance.now() - call.startedAt;
+    call.counters.end(outcome, durationMs);
+    if (clientCallChannel.hasSubscribers) this.tell(clientCallChannel, call, durationMs, error);
+  }
+
+  private tell(on: typeof clientCallChannel, call: Pending, durationMs: number, error?: unknown): void {
+    const { procedure, xid } = call;
+    on.publish({
+      procedure,
+      target: this.target,
+      xid,
+      durationMs,
+      ...(error === undefined ? {} : { error }),
+    });
+  }
+
+  private countersOf(procedure: Procedure): Counters {
+    let counters = this.counters.get(procedure);
+    if (counters === undefined) {
+      counters = new Counters();
+      // Procedures made anew for each call would fill it for ever.
+      if (this.counters.size < MAX_COUNTED_PROCEDURES) this.counters.set(procedure, counters);
+    }
+    return counters;
+  }
+
+  private forget(call: Pending): void {
+    this.pending.delete(call.xid);
+    if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort);
+    if (this.pending.size === 0) this.timer?.unref();
+  }
+
+  private failAll(error: TransportError): void {
+    for (const call of [...this.pending.values()]) {
+      this.forget(call);
+      const text = `${call.procedure.name} at ${this.target}: ${error.message}`;
+      // A call that went out more than once may have been run by a server that is gone now.
+      const executed = call.attempt > 0 ? 'unknown' : error.executed;
+      this.reject(call, new TransportError(error.code, text, executed, error.cause ?? error));
+    }
+  }
+
+  /**
+   * One timer for all calls, set to the earliest due time. A call that is answered leaves it be: it
+   * then fires once for nothing, which is cheaper than a timer made and cleared a call.
+   */
+  private setTimer(dueAt: number, now: number): void {
+    clearTimeout(this.timer);
+    this.timerDueAt = dueAt;
+    this.timer = setTimeout(() => this.onTimer(), Math.max(1, Math.ceil(dueAt - now)));
+  }
+
+  private onTimer(): void {
+    this.timer = undefined;
+    this.timerDueAt = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const call of [...this.pending.values()]) {
+      if (call.dueAt <= now) this.onDue(call);
+      if (this.pending.has(call.xid) && call.dueAt < earliest) earliest = call.dueAt;
+    }
+    if (earliest < this.timerDueAt) this.setTimer(earliest, now);
+  }
+
+  private onDue(call: Pending): void {
+    if (call.message === undefined || nextStep(call.retry, call.attempt).action === 'give up') {
+      this.forget(call);
+      this.timeouts += 1;
+      this.reject(call, this.timeoutOf(call));
+      return;
+    }
+    call.attempt += 1;
+    this.resends += 1;
+    call.dueAt = call.startedAt + nextStep(call.retry, call.attempt).atMs;
+    if (clientResendChannel.hasSubscribers)
+      this.tell(clientResendChannel, call, performance.now() - call.startedAt);
+    this.transport.send(call.message);
+  }
+
+  private timeoutOf({ procedure, retry, undecoded, lastReason }: Pending): TimeoutError {
+    const text = `${procedure.name} at ${this.target}: no reply within ${Math.round(retry.totalMs) / 1000} s`;
+    if (undecoded === 0) return new TimeoutError(text);
+    const count = undecoded === 1 ? '1 reply that did' : `${undecoded} replies that did`;
+    const why = lastReason?.cause instanceof XdrError ? lastReason.cause.message : 'its codec failed';
+    return new TimeoutError(`${text} but ${count} not decode; the last: ${why}`, undecoded, lastReason);
+  }
+}
+
+/** A client that calls over `transport`, which it owns from now on. Throws RangeError for times out of range. */
+export function createClient(transport: ClientTransport, options?: ClientOptions): RpcClient {
+  return new RpcClient(transport, options);
+}
+
+function given(options: CallOptions): Partial<RetryOptions> {
+  return {
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    ...(options.totalMs === undefined ? {} : { totalMs: options.totalMs }),
+  };
+}

@@ -1,0 +1,491 @@
+/**
+ * Bytes in, bytes out, or silence. Every way into a server meets here: it judges the header,
+ * finds the procedure, and maps whatever happens to a status of RFC 5531 section 9. It knows
+ * no sockets. A procedure that returns at once is answered at once; only a promise is waited for.
+ */
+
+import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../../xdr/index.js';
+import { authNone, authSys, type Credentials, type Flavor, noCredentials } from '../protocol/auth.js';
+import {
+  DUPLICATE_REPLAYED,
+  DupCache,
+  type DupCacheOptions,
+  type DupCacheStats,
+} from '../protocol/dupcache.js';
+import { AuthError, GarbageArgs, NoReply, type Refusal, StatusError } from '../protocol/errors.js';
+import { compose, type InterceptedCall, type Interceptor } from '../protocol/interceptor.js';
+import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from '../protocol/message.js';
+import type { CallContext, Procedure, ServedProcedure, Service } from '../protocol/procedure.js';
+import { accept_stat, auth_flavor, auth_stat, RPC_VERSION } from '../protocol/rpcmsg.gen.js';
+import type { Peer, ReplyChannel } from '../protocol/transport.js';
+import { duplicateChannel, type Outcome, serverCallChannel } from '../telemetry/events.js';
+import { Counters, type ProcedureStats, procedureStats } from '../telemetry/metrics.js';
+import { Context } from './context.js';
+
+/** See {@link Dispatcher}. */
+export interface DispatcherOptions {
+  /** Called with whatever a procedure failed with; the caller only learns SYSTEM_ERR. Default: nothing. */
+  readonly onError?: (error: unknown, context: CallContext) => void;
+  /** Flavors beyond AUTH_NONE and AUTH_SYS; one with their number takes their place. */
+  readonly flavors?: readonly Flavor[];
+  /** Bounds on what a call's arguments may make us build. */
+  readonly reader?: XdrReaderOptions;
+  /** Most bytes of one reply. Default 64 MiB; a datagram holds less and says so itself. */
+  readonly maxReplyBytes?: number;
+  /** Around every procedure, the first outermost. Default: none. */
+  readonly interceptors?: readonly Interceptor[];
+  /** The duplicate request cache for calls over UDP, or false for none. Default: one with its defaults. */
+  readonly dupCache?: DupCacheOptions | false;
+  /**
+   * Asked before a reply of so many bytes is sent once more to a call that came once more over UDP; false
+   * drops it. The source may be forged, and each copy of a small call would bring a large reply. Default: sent.
+   */
+  readonly mayReplay?: (peer: Peer, bytes: number) => boolean;
+  /** Milliseconds a procedure's promise may take; then the caller gets SYSTEM_ERR. Default {@link DEFAULT_CALL_TIMEOUT_MS}. */
+  readonly callTimeoutMs?: number;
+  /**
+   * Most calls waited for at a time, of all peers together. One more over UDP is met with silence, so
+   * that it comes again, and gets SYSTEM_ERR elsewhere. Default {@link DEFAULT_MAX_PENDING}.
+   */
+  readonly maxPending?: number;
+}
+
+/** Default for the time a procedure's promise may take: 5 minutes. */
+export const DEFAULT_CALL_TIMEOUT_MS = 300_000;
+/** Default for the calls waited for at a time. */
+export const DEFAULT_MAX_PENDING = 65_536;
+
+/** What a dispatcher has seen so far. */
+export interface DispatcherStats {
+  readonly pending: number;
+  /** Of each procedure that was called. */
+  readonly procedures: readonly ProcedureStats[];
+  /** Undefined where there is no cache. */
+  readonly dupCache: DupCacheStats | undefined;
+}
+
+interface Program {
+  readonly versions: Map<number, Version>;
+  low: number;
+  high: number;
+}
+
+interface Version {
+  readonly service: Service;
+  readonly procedures: Map<number, MethodEntry>;
+}
+
+/** A procedure with its counters. */
+interface MethodEntry {
+  readonly procedure: Procedure;
+  readonly isIdempotent: boolean;
+  readonly handle: (args: never, context: CallContext) => unknown;
+  readonly counters: Counters;
+}
+
+/** Finds and runs procedures. Made by a server; used alone where calls come by other ways than its listeners. */
+export class Dispatcher {
+  private readonly programs = new Map<number, Program>();
+  private readonly flavors = new Map<number, Flavor>();
+  private readonly onError: (error: unknown, context: CallContext) => void;
+  private readonly interceptors: readonly Interceptor[];
+  private readonly cache: DupCache | undefined;
+  private readonly mayReplay: ((peer: Peer, bytes: number) => boolean) | undefined;
+  private readonly callTimeoutMs: number;
+  private readonly maxPending: number;
+  private readonly header = emptyCallHeader();
+  private readonly reader: XdrReader;
+  private readonly writer: XdrWriter;
+  /** Calls waited for, in the order of their deadlines, which is the order they came. */
+  private readonly waiting = new Set<Context>();
+  private timer: NodeJS.Timeout | undefined;
+  /** When the last call of this turn of the loop ended: the next one of a batch begins then, which saves a look at the clock. */
+  private clock = 0;
+  private isSameTurn = false;
+  private readonly idleWaiters: (() => void)[] = [];
+
+  constructor(options: DispatcherOptions = {}) {
+    this.onError = options.onError ?? (() => undefined);
+    this.interceptors = options.interceptors ?? [];
+    this.cache = options.dupCache === false ? undefined : new DupCache(options.dupCache);
+    this.mayReplay = options.mayReplay;
+    this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
+    this.maxPending = options.maxPending ?? DEFAULT_MAX_PENDING;
+    this.reader = new XdrReader(new Uint8Array(0), options.reader);
+    this.writer = new XdrWriter(
+      options.maxReplyBytes === undefined ? {} : { maxBytes: options.maxReplyBytes },
+    );
+    for (const flavor of [authNone, authSys, ...(options.flavors ?? [])])
+      this.flavors.set(flavor.number, flavor);
+  }
+
+  /** Calls whose procedures have not settled. */
+  get pendingCalls(): number {
+    return this.waiting.size;
+  }
+
+  /** Every service, in the order they were added. */
+  get services(): readonly Service[] {
+    return [...this.programs.values()].flatMap((program) =>
+      [...program.versions.values()].map(({ service }) => service),
+    );
+  }
+
+  /** Counters and latencies so far, of the services there are now. */
+  stats(): DispatcherStats {
+    const procedures: ProcedureStats[] = [];
+    for (const { versions } of this.programs.values())
+      for (const { procedures: methods } of versions.values())
+        for (const { procedure, counters } of methods.values()) {
+          if (counters.calls > 0) procedures.push(procedureStats(procedure, counters));
+        }
+    return { pending: this.waiting.size, procedures, dupCache: this.cache?.stats() };
+  }
+
+  /** Adds one version of a program. Throws RangeError where it is served already, or two procedures share a number. */
+  add(service: Service): void {
+    const program = this.programs.get(service.program) ?? {
+      versions: new Map<number, Version>(),
+      low: service.version,
+      high: service.version,
+    };
+    const name = `${service.name} (program ${service.program}) version ${service.version}`;
+    if (program.versions.has(service.version)) throw new RangeError(`${name} is served already`);
+    const procedures = new Map<number, MethodEntry>();
+    for (const served of service.procedures) {
+      const { number } = served.procedure;
+      if (procedures.has(number)) throw new RangeError(`${name} has two procedures of number ${number}`);
+      procedures.set(number, this.open(served));
+    }
+    program.versions.set(service.version, { service, procedures });
+    program.low = Math.min(program.low, service.version);
+    program.high = Math.max(program.high, service.version);
+    this.programs.set(service.program, program);
+  }
+
+  private open(served: ServedProcedure): MethodEntry {
+    const { procedure } = served;
+    const run = compose(this.interceptors, (call: InterceptedCall) =>
+      served.handle(call.args, call.context as CallContext),
+    );
+    return {
+      procedure,
+      // Procedure 0 does nothing, however often (RFC 5531 section 12.1).
+      isIdempotent: procedure.idempotent === true || procedure.number === 0,
+      handle:
+        this.interceptors.length === 0
+          ? (args, context) => served.handle(args, context)
+          : (args, context) => run({ side: 'server', procedure, args, context }),
+      counters: new Counters(),
+    };
+  }
+
+  /** Takes a service out again. Calls under way are finished. */
+  remove(service: Service): void {
+    const program = this.programs.get(service.program);
+    if (program?.versions.get(service.version)?.service !== service) return;
+    program.versions.delete(service.version);
+    if (program.versions.size === 0) this.programs.delete(service.program);
+    const versions = [...program.versions.keys()];
+    program.low = Math.min(...versions);
+    program.high = Math.max(...versions);
+  }
+
+  /** Resolves when no call is under way. */
+  idle(): Promise<void> {
+    if (this.waiting.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.idleWaiters.push(resolve));
+  }
+
+  /** Tells every procedure under way, by its signal, that nobody waits for it any more. */
+  abort(reason: unknown): void {
+    for (const context of this.waiting) context.abort(reason);
+  }
+
+  /** Takes one message. What is no call gets silence: an answer to it could only feed a loop or a flood. */
+  handle(message: Uint8Array, origin: ReplyChannel): void {
+    const { reader, header } = this;
+    reader.reset(message);
+    let credentials: Credentials;
+    try {
+      const reading = readCall(reader, header);
+      if (reading === 'no call') return;
+      if (reading === 'wrong RPC version') {
+        this.refuse(origin, header.xid, { denied: 'RPC_MISMATCH', low: RPC_VERSION, high: RPC_VERSION });
+        return;
+      }
+      credentials = this.authenticate();
+    } catch (error) {
+      if (error instanceof AuthError)
+        this.refuse(origin, header.xid, { denied: 'AUTH_ERROR', why: error.why });
+      else if (error instanceof XdrError && error.code === 'XDR_LIMIT')
+        this.refuse(origin, header.xid, { denied: 'AUTH_ERROR', why: auth_stat.AUTH_BADCRED });
+      // A header that is cut off was never a call; anything else is a fault of a flavor.
+      else if (!(error instanceof XdrError)) {
+        this.refuse(origin, header.xid, { status: accept_stat.SYSTEM_ERR });
+        this.report(
+          error,
+          new Context(origin, noCredentials, unknownProcedure, header.xid, 0, 0, undefined, NO_ENTRY),
+        );
+      }
+      return;
+    }
+    this.find(message, origin, credentials);
+  }
+
+  private authenticate(): Credentials {
+    const { header } = this;
+    if (header.credFlavor === auth_flavor.AUTH_NONE && header.credBody.length === 0) return noCredentials;
+    const flavor = this.flavors.get(header.credFlavor);
+    if (flavor === undefined)
+      throw new AuthError(auth_stat.AUTH_REJECTEDCRED, `flavor ${header.credFlavor} is not spoken here`);
+    return flavor.accept(header.credBody, { flavor: header.verfFlavor, body: header.verfBody });
+  }
+
+  /** From the header on: program, version, procedure, in the order a caller learns most from. */
+  private find(message: Uint8Array, origin: ReplyChannel, credentials: Credentials): void {
+    const { header } = this;
+    const { xid } = header;
+    const program = this.programs.get(header.program);
+    if (program === undefined) {
+      this.refuse(origin, xid, { status: accept_stat.PROG_UNAVAIL });
+      return;
+    }
+    const version = program.versions.get(header.version);
+    if (version === undefined) {
+      const { low, high } = program;
+      this.refuse(origin, xid, { status: accept_stat.PROG_MISMATCH, low, high });
+      return;
+    }
+    const method = version.procedures.get(header.procedure);
+    if (method === undefined) {
+      // Procedure 0 answers in every program by itself (RFC 5531 section 12.1).
+      if (header.procedure === 0) this.replyToNull(origin, xid);
+      else this.refuse(origin, xid, { status: accept_stat.PROC_UNAVAIL });
+      return;
+    }
+    const now = this.isSameTurn ? this.clock : this.beginTurn();
+    let duplicate = NO_ENTRY;
+    const { source } = origin;
+    if (source !== undefined) {
+      if (this.waiting.size >= this.maxPending) return;
+      if (this.cache !== undefined && !method.isIdempotent) {
+        duplicate = this.first(this.cache, source, message, origin, method.procedure, now);
+        if (duplicate < 0) return;
+      }
+    }
+    const { counters, procedure } = method;
+    counters.calls += 1;
+    const deadline = now + this.callTimeoutMs;
+    this.run(method, new Context(origin, credentials, procedure, xid, now, deadline, counters, duplicate));
+  }
+
+  private beginTurn(): number {
+    this.isSameTurn = true;
+    queueMicrotask(this.endTurn);
+    this.clock = performance.now();
+    return this.clock;
+  }
+
+  private readonly endTurn = (): void => {
+    this.isSameTurn = false;
+  };
+
+  /** The entry of a call that has not come before; negative where it has, and was answered as it should. */
+  private first(
+    cache: DupCache,
+    source: number | string,
+    message: Uint8Array,
+    origin: ReplyChannel,
+    procedure: Procedure,
+    now: number,
+  ): number {
+    const entry = cache.begin(source, this.header, message, this.reader.offset, now);
+    if (entry >= 0) return entry;
+    const { reply } = cache;
+    const isReplayed =
+      entry === DUPLICATE_REPLAYED &&
+      (reply === undefined || this.mayReplay === undefined || this.mayReplay(origin.peer, reply.length));
+    if (duplicateChannel.hasSubscribers)
+      duplicateChannel.publish({
+        peer: origin.peer,
+        procedure,
+        xid: this.header.xid,
+        action: isReplayed ? 'replayed' : 'dropped',
+      });
+    if (isReplayed && reply !== undefined) origin.reply(reply);
+    return entry;
+  }
+
+  private run(method: MethodEntry, context: Context): void {
+    const { reader } = this;
+    let args: unknown;
+    try {
+      args = method.procedure.args.decode(reader);
+      reader.finish();
+    } catch (error) {
+      this.settle(error instanceof XdrError ? new GarbageArgs() : error, context);
+      return;
+    }
+    if (this.waiting.size >= this.maxPending) {
+      this.settle(new Error(`${this.maxPending} calls are under way (maxPending)`), context);
+      return;
+    }
+    let result: unknown;
+    try {
+      result = method.handle(args as never, context);
+    } catch (error) {
+      this.settle(error, context);
+      return;
+    }
+    if (isPromise(result)) this.await(result, context);
+    else this.succeed(result, context);
+  }
+
+  private await(result: PromiseLike<unknown>, context: Context): void {
+    this.waiting.add(context);
+    context.origin.callStarted?.();
+    this.timer ??= this.setTimer(this.callTimeoutMs);
+    result.then(
+      (value) => {
+        if (context.isSettled) return;
+        this.succeed(value, context);
+        this.done(context);
+      },
+      (error: unknown) => {
+        if (context.isSettled) return;
+        this.settle(error, context);
+        this.done(context);
+      },
+    );
+  }
+
+  private done(context: Context): void {
+    this.waiting.delete(context);
+    context.origin.callEnded?.();
+    if (this.waiting.size === 0) for (const wake of this.idleWaiters.splice(0)) wake();
+  }
+
+  private setTimer(afterMs: number): NodeJS.Timeout {
+    return setTimeout(() => this.onTimer(), afterMs).unref();
+  }
+
+  /** Calls past their deadline are answered now; whatever their procedures come to later is lost. */
+  private onTimer(): void {
+    this.timer = undefined;
+    const now = performance.now();
+    for (const context of this.waiting) {
+      if (context.deadline > now) {
+        this.timer = this.setTimer(Math.ceil(context.deadline - now));
+        return;
+      }
+      const error = new Error(
+        `${context.procedure.name} did not settle within ${this.callTimeoutMs / 1000} s`,
+      );
+      this.settle(error, context);
+      context.abort(error);
+      this.done(context);
+    }
+  }
+
+  private succeed(result: unknown, context: Context): void {
+    const { writer } = this;
+    try {
+      writer.reset();
+      writeSuccess(writer, context.xid);
+      context.procedure.result.encode(writer, result);
+      const { maxReplyBytes } = context.origin;
+      if (writer.length > maxReplyBytes)
+        throw new XdrError(
+          'XDR_LIMIT',
+          `a reply of ${writer.length} bytes, where ${maxReplyBytes} can be sent`,
+        );
+    } catch (error) {
+      this.settle(error, context);
+      return;
+    }
+    this.answer(context, writer.peek(), 'success', undefined);
+  }
+
+  private replyToNull(origin: ReplyChannel, xid: number): void {
+    if (this.reader.remaining > 0) {
+      this.refuse(origin, xid, { status: accept_stat.GARBAGE_ARGS });
+      return;
+    }
+    this.writer.reset();
+    writeSuccess(this.writer, xid);
+    origin.reply(this.writer.peek());
+  }
+
+  /** The one table from what went wrong to what the caller is told. */
+  private settle(error: unknown, context: Context): void {
+    if (error instanceof NoReply) this.answer(context, undefined, 'silent', undefined);
+    else if (error instanceof GarbageArgs)
+      this.answer(context, this.refusal(context.xid, { status: accept_stat.GARBAGE_ARGS }), 'refused', error);
+    else if (error instanceof AuthError)
+      this.answer(
+        context,
+        this.refusal(context.xid, { denied: 'AUTH_ERROR', why: error.why }),
+        'refused',
+        error,
+      );
+    else if (error instanceof StatusError)
+      this.answer(context, this.refusal(context.xid, error.refusal), 'refused', error);
+    else {
+      // A fault of ours: told to the operator, never to the caller.
+      this.answer(context, this.refusal(context.xid, { status: accept_stat.SYSTEM_ERR }), 'failed', error);
+      this.report(error, context);
+    }
+  }
+
+  /** Every call that reached a procedure ends here, once. */
+  private answer(context: Context, reply: Uint8Array | undefined, outcome: Outcome, error: unknown): void {
+    context.settle();
+    const now = performance.now();
+    this.clock = now;
+    const durationMs = now - context.startedAt;
+    context.counters?.end(outcome, durationMs);
+    if (context.duplicate >= 0) this.cache?.finish(context.duplicate, reply, now);
+    if (reply !== undefined) context.origin.reply(reply);
+    if (serverCallChannel.hasSubscribers)
+      serverCallChannel.publish({
+        context,
+        outcome,
+        durationMs,
+        ...(error === undefined ? {} : { error }),
+      });
+  }
+
+  private report(error: unknown, context: Context): void {
+    try {
+      this.onError(error, context);
+    } catch (fault) {
+      process.emitWarning(`onError of an RPC server failed: ${String(fault)}`);
+    }
+  }
+
+  private refuse(origin: ReplyChannel, xid: number, refusal: Refusal): void {
+    origin.reply(this.refusal(xid, refusal));
+  }
+
+  private refusal(xid: number, refusal: Refusal): Uint8Array {
+    this.writer.reset();
+    writeRefusal(this.writer, xid, refusal);
+    return this.writer.peek();
+  }
+}
+
+const NO_ENTRY = -1;
+
+const unknownProcedure: Procedure = {
+  program: 0,
+  version: 0,
+  number: 0,
+  name: '(before the procedure was known)',
+  args: { minBytes: 0, encode: () => undefined, decode: () => undefined },
+  result: { minBytes: 0, encode: () => undefined, decode: () => undefined },
+};
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}

@@ -115,7 +115,7 @@ async function round(
   name: string,
 ): Promise<void> {
   const daemon = await start(fault === 'descriptors');
-  const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', totalMs: CALL_MS });
+  const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', timeoutMs: CALL_MS });
   const hostile: net.Socket[] = [];
   try {
     model.compare(await tableOf(client), name);

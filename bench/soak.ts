@@ -73,14 +73,14 @@ export async function soak(options: { readonly calls: number; readonly seed: num
   const lossy = await udpProxy(udp.port, random);
   const cutting = await tcpProxy(tcp.port, random);
   const byUdp = createClient(await connectUdp({ host: HOST, port: lossy.port }), {
-    timeoutMs: 20,
-    totalMs: 4_000,
+    retransmitMs: 20,
+    timeoutMs: 4_000,
     backoff: 1.5,
   });
   const byTcp = createClient(
     connectTcp({ host: HOST, port: cutting.port, reconnectMs: 1, maxReconnectMs: 10 }),
     {
-      totalMs: 4_000,
+      timeoutMs: 4_000,
     },
   );
   let next = 0;

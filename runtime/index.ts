@@ -95,9 +95,9 @@ export {
   RecordParser,
 } from './protocol/record.js';
 export {
+  DEFAULT_RETRANSMIT_MS,
   DEFAULT_TIMEOUT_MS,
-  DEFAULT_TOTAL_MS,
-  MAX_TOTAL_MS,
+  MAX_TIMEOUT_MS,
   nextStep,
   type RetryOptions,
   resendAt,

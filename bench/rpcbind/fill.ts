@@ -8,7 +8,7 @@ const FIRST_PROGRAM = 0x3000_0000;
 const AT_ONCE = 64;
 
 const count = Number(process.argv[2]);
-const client = await connectRpcbind({ totalMs: 60_000 });
+const client = await connectRpcbind({ timeoutMs: 60_000 });
 let next = 0;
 const work = async (): Promise<void> => {
   while (next < count) {

@@ -17,7 +17,7 @@ const SERVICES = 16;
 /** A reserved port, which proves root on loopback. */
 const RESERVED_PORT = 700;
 /** The whole time of a call. A call that takes longer is a failure. */
-const TOTAL_MS = 25_000;
+const TIMEOUT_MS = 25_000;
 
 /** What went wrong, in words; empty after a good run. */
 export interface Findings {
@@ -66,8 +66,8 @@ export class Honest {
       this.ports.push(port);
     }
     this.clients.push(
-      await connectRpcbind({ transport: 'local', totalMs: TOTAL_MS }),
-      await connectRpcbind({ transport: 'tcp', totalMs: TOTAL_MS }),
+      await connectRpcbind({ transport: 'local', timeoutMs: TIMEOUT_MS }),
+      await connectRpcbind({ transport: 'tcp', timeoutMs: TIMEOUT_MS }),
       new RpcbindClient(
         await connectUdp({
           host: '127.0.0.1',
@@ -75,7 +75,7 @@ export class Honest {
           localAddress: '127.0.0.1',
           localPort: RESERVED_PORT,
         }),
-        { totalMs: TOTAL_MS },
+        { timeoutMs: TIMEOUT_MS },
       ),
     );
     for (let i = 0; i < this.programs; i++) await this.cycle(this.firstProgram + i);
@@ -120,7 +120,7 @@ export class Honest {
 
   async close(): Promise<void> {
     clearInterval(this.timer);
-    const end = performance.now() + TOTAL_MS;
+    const end = performance.now() + TIMEOUT_MS;
     while (this.underWay > 0 && performance.now() < end) await new Promise((again) => setTimeout(again, 20));
     for (const client of this.clients) await client.close();
     for (const socket of this.sockets) socket.close();

@@ -81,7 +81,7 @@ program.action(async (host: string, words: readonly string[], options: Options) 
       };
       const result = await exec.call(call, {
         credentials,
-        totalMs: Math.max(options.totalTime, (options.time ?? 0) + 5_000),
+        timeoutMs: Math.max(options.totalTime, (options.time ?? 0) + 5_000),
       });
       if (result.status !== exec_status.EXEC_OK) throw new CliError(`${host}: ${printable(result.why)}`);
       return result.outcome;

@@ -327,8 +327,8 @@ function reachOptions(flags: CallFlags): AddressSelectorOptions {
     port: flags.port ?? defaultRpcbindPort(),
     transport: flags.transport,
     addr: flags.addr,
-    timeoutMs: flags.timeout,
-    totalMs: flags.totalTime,
+    retransmitMs: flags.timeout,
+    timeoutMs: flags.totalTime,
     credentials: parseAuth(flags.auth),
   };
 }

@@ -24,8 +24,8 @@ export interface AddressSelectorOptions {
   readonly transport?: 'udp' | 'tcp' | 'local' | undefined;
   /** The service's own address: a port, HOST:PORT, a universal address, a path. */
   readonly addr?: string | undefined;
+  readonly retransmitMs: number;
   readonly timeoutMs: number;
-  readonly totalMs: number;
   readonly credentials: Credentials;
 }
 
@@ -43,10 +43,10 @@ export async function reach(
   tap?: Tap,
 ): Promise<RpcClient> {
   const transport = await transportTo(host, program, version, options);
-  const { timeoutMs, totalMs, credentials } = options;
+  const { retransmitMs, timeoutMs, credentials } = options;
   return createClient(tap === undefined ? transport : tapped(transport, tap), {
+    retransmitMs,
     timeoutMs,
-    totalMs,
     credentials,
   });
 }
@@ -57,7 +57,7 @@ async function transportTo(
   version: number,
   options: AddressSelectorOptions,
 ): Promise<ClientTransport> {
-  const connectTimeoutMs = options.totalMs;
+  const connectTimeoutMs = options.timeoutMs;
   if (options.addr !== undefined) {
     const target = parseAddress(options.addr, host);
     if ('path' in target) return connectUnix({ path: target.path, connectTimeoutMs });
@@ -83,8 +83,8 @@ async function transportTo(
               version,
               transport,
               rpcbindPort: options.port,
+              retransmitMs: options.retransmitMs,
               timeoutMs: options.timeoutMs,
-              totalMs: options.totalMs,
             });
       return transport === 'udp' ? await connectUdp(found) : connectTcp({ ...found, connectTimeoutMs });
     } catch (error) {

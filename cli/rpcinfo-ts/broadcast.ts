@@ -17,7 +17,7 @@ import type { Request, Service } from './request.js';
 import type { Setting } from './setting.js';
 
 /** When the question goes out for the second time, and when the last answer is waited for. */
-export const BROADCAST_TIMES = { timeoutMs: 4_000, totalMs: 12_000 } as const;
+export const BROADCAST_TIMES = { retransmitMs: 4_000, timeoutMs: 12_000 } as const;
 /** Most services that are told of; a network with more gets no further lines. */
 export const MAX_ANSWERS = 10_000;
 /** Where rpcbinds listen for questions to all over IPv6 (RFC 1833 section 2.2.1; IANA's "rpcbind"). */
@@ -52,8 +52,8 @@ export async function askNetwork(
   let told: Promise<void> = Promise.resolve();
   const seen = new Set<string>();
   const times = {
-    timeoutMs: setting.hasTimeout ? setting.contact.timeoutMs : BROADCAST_TIMES.timeoutMs,
-    totalMs: setting.hasTotal ? setting.contact.totalMs : BROADCAST_TIMES.totalMs,
+    retransmitMs: setting.hasTimeout ? setting.contact.retransmitMs : BROADCAST_TIMES.retransmitMs,
+    timeoutMs: setting.hasTotal ? setting.contact.timeoutMs : BROADCAST_TIMES.timeoutMs,
   };
   await collect(found, { program, version }, setting.contact.port ?? PMAP_PORT, times, (answer) => {
     // A host answers every version of the question and every repetition: it is told of once.
@@ -99,7 +99,7 @@ async function collect(
   ways: readonly Way[],
   service: Service,
   port: number,
-  times: { readonly timeoutMs: number; readonly totalMs: number },
+  times: { readonly retransmitMs: number; readonly timeoutMs: number },
   onAnswer: (answer: Answerer) => void,
 ): Promise<void> {
   // Every sending has xids of its own: rpcbind in C takes a repeated one for a call it already forwards.
@@ -124,8 +124,8 @@ async function collect(
           sockets.get(family)?.send(question(xid, version, service), port, address, () => undefined);
     };
     send();
-    const again = setInterval(send, times.timeoutMs);
-    await new Promise((done) => setTimeout(done, times.totalMs));
+    const again = setInterval(send, times.retransmitMs);
+    await new Promise((done) => setTimeout(done, times.timeoutMs));
     clearInterval(again);
   } finally {
     for (const socket of sockets.values()) socket.close();

@@ -41,7 +41,7 @@ export async function checkAll(
     group.rows.push([i, row]);
     return undefined;
   });
-  const times = { timeoutMs: Math.max(1, timeoutMs / SENDINGS), totalMs: timeoutMs };
+  const times = { retransmitMs: Math.max(1, timeoutMs / SENDINGS), timeoutMs };
   const waiting = [...groups.values()];
   const worker = async (): Promise<void> => {
     for (let group = waiting.shift(); group !== undefined; group = waiting.shift()) {
@@ -111,8 +111,8 @@ function reachable({ netid, address }: Registration, base: Place): Place | strin
 /** `--check` of one host: a line for a monitoring system and, unless quiet, the table. */
 export async function checkHost(host: string | undefined, setting: Setting): Promise<Answer> {
   const { contact, names } = setting;
-  const timeoutMs = setting.hasTotal ? contact.totalMs : contact.timeoutMs;
-  const options = { ...contact, totalMs: timeoutMs };
+  const timeoutMs = setting.hasTotal ? contact.timeoutMs : contact.retransmitMs;
+  const options = { ...contact, timeoutMs };
   const rows = await ask(host, options, (remote) => remote.registrations());
   const base = await placeOf(host, options);
   const checked = await checkAll(rows, base, timeoutMs);

@@ -51,7 +51,7 @@ export function buildRpcinfo(): Command {
   program.action(async (words: string[], options: Options) => {
     const names = programNames(options.names);
     const setting: Setting = {
-      contact: { port: options.port, timeoutMs: options.timeout, totalMs: options.totalTime },
+      contact: { port: options.port, retransmitMs: options.timeout, timeoutMs: options.totalTime },
       names,
       isJson: options.json === true,
       isQuiet: options.quiet === true,

@@ -61,8 +61,8 @@ export type Place =
 
 /** How long a call may take. */
 export interface Times {
+  readonly retransmitMs: number;
   readonly timeoutMs: number;
-  readonly totalMs: number;
 }
 
 /** A connection to an rpcbind. */
@@ -145,7 +145,7 @@ export async function openRemote(place: Place, times: Times): Promise<Remote> {
 
 /** A way to a place. */
 export function transportTo(place: Place, times: Times): ClientTransport | Promise<ClientTransport> {
-  const connectTimeoutMs = times.totalMs;
+  const connectTimeoutMs = times.timeoutMs;
   if (place.kind === 'local') return connectUnix({ path: place.path, connectTimeoutMs });
   const { address: host, port } = place;
   return place.kind === 'udp' ? connectUdp({ host, port }) : connectTcp({ host, port, connectTimeoutMs });

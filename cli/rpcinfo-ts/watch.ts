@@ -67,8 +67,8 @@ async function look(
   { contact }: Setting,
   before: Moment | undefined,
 ): Promise<Moment> {
-  const pingMs = Math.min(contact.timeoutMs, Math.max(LEAST_PING_MS, everyMs));
-  const options = { ...contact, totalMs: contact.timeoutMs };
+  const pingMs = Math.min(contact.retransmitMs, Math.max(LEAST_PING_MS, everyMs));
+  const options = { ...contact, timeoutMs: contact.retransmitMs };
   const failures = new Map<string, string>();
   const found = await Promise.all(
     hosts.map(async (host): Promise<readonly { host: string; checked: Checked }[]> => {

@@ -39,7 +39,7 @@ program.action(async (host: string, message: string, count: number, options: Opt
   const size = Buffer.byteLength(message);
   if (size > MAX_MESSAGE)
     throw new UsageError(`the message has ${size} bytes, ${MAX_MESSAGE} are allowed: send it in pieces`);
-  const times = { timeoutMs: options.timeout, totalMs: options.totalTime };
+  const times = { retransmitMs: options.timeout, timeoutMs: options.totalTime };
   const { address } = await resolveHost(host, undefined);
   const found = await lookup({
     host: address,

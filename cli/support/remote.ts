@@ -39,7 +39,7 @@ export async function withProgram<T>(
   options: RemoteOptions,
   job: (caller: Pick<RpcClient, 'call'>) => Promise<T>,
 ): Promise<T> {
-  const times = { timeoutMs: options.timeout, totalMs: options.totalTime };
+  const times = { retransmitMs: options.timeout, timeoutMs: options.totalTime };
   const found = await lookup({
     host,
     rpcbindPort: options.port ?? defaultRpcbindPort(),

@@ -54,9 +54,9 @@ export interface RpcbindOptions {
   /** Of the local socket. Default {@link LOCAL_SOCKET_PATH}. */
   readonly path?: string | undefined;
   /** Milliseconds without an answer before asking again (UDP). Default 5000. */
-  readonly timeoutMs?: number | undefined;
+  readonly retransmitMs?: number | undefined;
   /** Milliseconds until TimeoutError. Default 25000. */
-  readonly totalMs?: number | undefined;
+  readonly timeoutMs?: number | undefined;
   /** 4 or 6 to insist on one family of addresses for a name. */
   readonly family?: 4 | 6 | undefined;
 }
@@ -335,8 +335,8 @@ export function hasNoSuchVersion(error: unknown): boolean {
  */
 export async function connectRpcbind(options: RpcbindOptions = {}): Promise<RpcbindClient> {
   const client: ClientOptions = {
+    ...(options.retransmitMs === undefined ? {} : { retransmitMs: options.retransmitMs }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-    ...(options.totalMs === undefined ? {} : { totalMs: options.totalMs }),
   };
   return new RpcbindClient(await connect(options), client);
 }

@@ -17,9 +17,9 @@ export interface LookupOptions {
   /** 4 or 6 to insist on one family of addresses for a name. */
   readonly family?: 4 | 6 | undefined;
   /** Milliseconds without an answer before asking again (UDP). Default 5000. */
-  readonly timeoutMs?: number | undefined;
+  readonly retransmitMs?: number | undefined;
   /** Milliseconds until TimeoutError. Default 25000. */
-  readonly totalMs?: number | undefined;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Where a program is. */
@@ -44,8 +44,8 @@ export async function lookup(options: LookupOptions): Promise<Found> {
     host,
     port,
     transport: options.transport,
+    retransmitMs: options.retransmitMs,
     timeoutMs: options.timeoutMs,
-    totalMs: options.totalMs,
   });
   try {
     const found = await ask(rpcbind, options, netid);

@@ -165,7 +165,7 @@ class Publisher implements Publication {
     ];
     let failure: unknown;
     for (const way of ways) {
-      const rpcbind = await connectRpcbind({ ...way, timeoutMs: CALL_MS / 5, totalMs: CALL_MS });
+      const rpcbind = await connectRpcbind({ ...way, retransmitMs: CALL_MS / 5, timeoutMs: CALL_MS });
       try {
         return await job(newRegistrar(rpcbind)).catch((error: unknown) => {
           if (hasNoSuchVersion(error)) return job(oldRegistrar(rpcbind));

@@ -93,7 +93,7 @@ async function ping(entry: Entry): Promise<Look> {
   const where = { host: entry.isWildcard ? loopback : entry.host, port: entry.port };
   try {
     const transport = entry.netid.startsWith('udp') ? await connectUdp(where) : connectTcp(where);
-    const client = createClient(transport, { timeoutMs: PING_MS, totalMs: PING_MS });
+    const client = createClient(transport, { retransmitMs: PING_MS, timeoutMs: PING_MS });
     try {
       await client.ping(entry.program, entry.version);
       return held(entry);

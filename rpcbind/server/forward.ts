@@ -191,8 +191,8 @@ export class CallForwarder implements Forwarder {
   private async open(host: string, port: number): Promise<RpcClient> {
     // Sent once: whoever asked will ask again.
     return createClient(await connectUdp({ host, port }), {
+      retransmitMs: FORWARD_TIMEOUT_MS,
       timeoutMs: FORWARD_TIMEOUT_MS,
-      totalMs: FORWARD_TIMEOUT_MS,
     });
   }
 }

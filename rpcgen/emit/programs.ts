@@ -233,7 +233,7 @@ function emitClient(
 /** The options of a call; a deadline of the `.x` holds where the call says nothing else. */
 function optionsOf({ procedure }: Method): string {
   const { deadlineMs } = procedure.annotations;
-  return deadlineMs === undefined ? 'options' : `{ totalMs: ${deadlineMs}, ...options }`;
+  return deadlineMs === undefined ? 'options' : `{ timeoutMs: ${deadlineMs}, ...options }`;
 }
 
 function emitServer(

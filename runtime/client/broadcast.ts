@@ -28,7 +28,7 @@ export interface Broadcast<A, R> {
   /** Where servers listen: 111 for rpcbind. */
   readonly port: number;
   /** Milliseconds until the iterator ends. Default {@link DEFAULT_BROADCAST_MS}. */
-  readonly totalMs?: number;
+  readonly timeoutMs?: number;
   /** Milliseconds to the second round; each later one comes after twice as long. Default {@link DEFAULT_FIRST_ROUND_MS}. */
   readonly firstRoundMs?: number;
   /** Where to instead of every interface: IP addresses, broadcast or not. */
@@ -55,7 +55,7 @@ export async function* broadcast<A, R>(
   options: Broadcast<A, R>,
 ): AsyncGenerator<BroadcastReply<R>, void, undefined> {
   const { procedure, port, signal } = options;
-  const totalMs = options.totalMs ?? DEFAULT_BROADCAST_MS;
+  const timeoutMs = options.timeoutMs ?? DEFAULT_BROADCAST_MS;
   const maxReplies = options.maxReplies ?? DEFAULT_MAX_BROADCAST_REPLIES;
   const xid = randomXid();
   const writer = new XdrWriter({ maxBytes: MAX_DATAGRAM_BYTES });
@@ -98,10 +98,10 @@ export async function* broadcast<A, R>(
       const send = (): void => socket.socket.send(message, port, address, () => undefined);
       send();
       let atMs = options.firstRoundMs ?? DEFAULT_FIRST_ROUND_MS;
-      for (let waitMs = atMs; atMs < totalMs && waitMs > 0; waitMs *= 2, atMs += waitMs)
+      for (let waitMs = atMs; atMs < timeoutMs && waitMs > 0; waitMs *= 2, atMs += waitMs)
         timers.push(setTimeout(send, atMs));
     }
-    timers.push(setTimeout(end, totalMs));
+    timers.push(setTimeout(end, timeoutMs));
     if (signal?.aborted) end();
     for (;;) {
       const next = queue.shift();

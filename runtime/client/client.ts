@@ -20,9 +20,9 @@ import { KeepAlive } from './keepalive.js';
 /** How a client makes its calls; each call may say otherwise. */
 export interface ClientOptions {
   /** Milliseconds without a reply before the call is sent again (UDP). Default 5000. */
-  readonly timeoutMs?: number;
+  readonly retransmitMs?: number;
   /** Milliseconds until TimeoutError. Default 25000. */
-  readonly totalMs?: number;
+  readonly timeoutMs?: number;
   /** What each wait is multiplied by to make the next; 1 to 16. Default 1. */
   readonly backoff?: number;
   /** Default: none. */
@@ -117,7 +117,7 @@ export class RpcClient implements Caller {
     if (keepAliveMs > 0 && transport.reset !== undefined)
       this.keepAlive = new KeepAlive(keepAliveMs, {
         isNeeded: () => this.pending.size > 0,
-        ping: (procedure, totalMs) => this.makeCall(procedure, undefined, { totalMs }),
+        ping: (procedure, timeoutMs) => this.makeCall(procedure, undefined, { timeoutMs }),
         giveUp: (error) => transport.reset?.(error),
       });
     transport.start({
@@ -146,7 +146,7 @@ export class RpcClient implements Caller {
 
   /**
    * Calls a procedure and waits for its result. Rejects with XdrError where `args` do not fit
-   * (nothing was sent), TransportError, TimeoutError after `totalMs`, ReplyError, ResultError (not over UDP, where a
+   * (nothing was sent), TransportError, TimeoutError after `timeoutMs`, ReplyError, ResultError (not over UDP, where a
    * reply that does not decode is ignored), or the reason of `signal`.
    */
   call<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions): Promise<R> {
@@ -184,7 +184,7 @@ export class RpcClient implements Caller {
       const xid = this.takeXid();
       const message = this.encodeCall(xid, procedure, args, options.credentials ?? this.credentials);
       const retry =
-        options.timeoutMs === undefined && options.totalMs === undefined
+        options.retransmitMs === undefined && options.timeoutMs === undefined
           ? this.retry
           : retryOptions({ ...this.retry, ...given(options) });
       const startedAt = performance.now();
@@ -210,7 +210,7 @@ export class RpcClient implements Caller {
         attempt: 0,
         undecoded: 0,
         lastReason: undefined,
-        dueAt: startedAt + (this.transport.isLossy ? nextStep(retry, 0).atMs : retry.totalMs),
+        dueAt: startedAt + (this.transport.isLossy ? nextStep(retry, 0).atMs : retry.timeoutMs),
       };
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
       // Between calls the timer is left armed but does not keep the process alive.
@@ -417,7 +417,7 @@ export class RpcClient implements Caller {
   }
 
   private timeoutOf({ procedure, retry, undecoded, lastReason }: Pending): TimeoutError {
-    const text = `${procedure.name} at ${this.target}: no reply within ${Math.round(retry.totalMs) / 1000} s`;
+    const text = `${procedure.name} at ${this.target}: no reply within ${Math.round(retry.timeoutMs) / 1000} s`;
     if (undecoded === 0) return new TimeoutError(text);
     const count = undecoded === 1 ? '1 reply that did' : `${undecoded} replies that did`;
     const why = lastReason?.cause instanceof XdrError ? lastReason.cause.message : 'its codec failed';
@@ -432,7 +432,7 @@ export function createClient(transport: ClientTransport, options?: ClientOptions
 
 function given(options: CallOptions): Partial<RetryOptions> {
   return {
+    ...(options.retransmitMs === undefined ? {} : { retransmitMs: options.retransmitMs }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-    ...(options.totalMs === undefined ? {} : { totalMs: options.totalMs }),
   };
 }

@@ -12,7 +12,7 @@ import type { Procedure } from '../protocol/procedure.js';
 export interface KeepAliveDoer {
   /** True while somebody waits for an answer. */
   isNeeded(): boolean;
-  ping(procedure: Procedure<void, void>, totalMs: number): Promise<void>;
+  ping(procedure: Procedure<void, void>, timeoutMs: number): Promise<void>;
   giveUp(error: TransportError): void;
 }
 

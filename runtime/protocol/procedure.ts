@@ -22,7 +22,7 @@ export interface Procedure<A = unknown, R = unknown> {
    */
   readonly idempotent?: boolean;
   /**
-   * How long one call may take, in milliseconds, as the `.x` says it. Clients made by rpcgen-ts send it as `totalMs`
+   * How long one call may take, in milliseconds, as the `.x` says it. Clients made by rpcgen-ts send it as `timeoutMs`
    * where the call says nothing else; nothing else obeys it.
    */
   readonly deadlineMs?: number;
@@ -31,9 +31,9 @@ export interface Procedure<A = unknown, R = unknown> {
 /** What may be said of one call; what is not said is taken from the client's own options. */
 export interface CallOptions {
   /** Milliseconds without an answer before the same call goes out again (UDP). Default 5000. */
-  readonly timeoutMs?: number;
+  readonly retransmitMs?: number;
   /** Milliseconds until the call fails with TimeoutError. Default 25000. */
-  readonly totalMs?: number;
+  readonly timeoutMs?: number;
   /** Gives up waiting; the promise rejects with the signal's reason. The server may still run the call. */
   readonly signal?: AbortSignal;
   readonly credentials?: Credentials;

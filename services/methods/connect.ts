@@ -12,7 +12,7 @@ export interface MethodsConnectOptions {
   /** The service's program number where it is not the usual one. */
   readonly program?: number;
   /** Milliseconds until a call fails with TimeoutError. Default 25000. */
-  readonly totalMs?: number;
+  readonly timeoutMs?: number;
 }
 
 const clients = new WeakMap<object, { readonly rpc: RpcClient; readonly client: MethodsClient }>();
@@ -22,9 +22,16 @@ const clients = new WeakMap<object, { readonly rpc: RpcClient; readonly client: 
  * To be ended by {@link closeMethods}. Rejects with what a look-up in rpcbind may end in.
  */
 export async function methods<T>(host: string, options: MethodsConnectOptions = {}): Promise<Remote<T>> {
-  const { program = METHODS_PROG, rpcbindPort, totalMs } = options;
-  const found = await lookup({ host, rpcbindPort, program, version: METHODS_V1, transport: 'tcp', totalMs });
-  const rpc = createClient(connectTcp(found), totalMs === undefined ? {} : { totalMs });
+  const { program = METHODS_PROG, rpcbindPort, timeoutMs } = options;
+  const found = await lookup({
+    host,
+    rpcbindPort,
+    program,
+    version: METHODS_V1,
+    transport: 'tcp',
+    timeoutMs,
+  });
+  const rpc = createClient(connectTcp(found), timeoutMs === undefined ? {} : { timeoutMs });
   const client = new MethodsClient(rpc, program);
   const remote = remoteMethods<T>(client);
   clients.set(remote, { rpc, client });

@@ -33,7 +33,7 @@ async function daemon(port: number, ...more: string[]): Promise<Running> {
 }
 
 async function withClient<T>(port: number, job: (client: RpcbindClient) => Promise<T>): Promise<T> {
-  const client = await connectRpcbind({ port, totalMs: 5_000 });
+  const client = await connectRpcbind({ port, timeoutMs: 5_000 });
   try {
     return await job(client);
   } finally {
@@ -163,7 +163,7 @@ describe('rpcbind-ts', () => {
         .split('\n')
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line) as { event: string });
-    const client = await connectRpcbind({ port, transport: 'udp', totalMs: 5_000 });
+    const client = await connectRpcbind({ port, transport: 'udp', timeoutMs: 5_000 });
     const of = { program: PROGRAM, version: 1 };
     for (let i = 0; i < 750; i++) {
       await client.set({ ...of, protocol: 'udp', port: 4242 });

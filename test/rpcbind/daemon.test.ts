@@ -27,7 +27,7 @@ async function client(
   transport: 'udp' | 'tcp' = 'udp',
   host = '127.0.0.1',
 ): Promise<RpcbindClient> {
-  const one = await connectRpcbind({ host, port: rpcbind.port, transport, totalMs: 3000 });
+  const one = await connectRpcbind({ host, port: rpcbind.port, transport, timeoutMs: 3000 });
   open.push(one);
   return one;
 }

@@ -35,7 +35,12 @@ async function setUp(
   await server.listenUdp({ host: '127.0.0.1' });
   await server.listenTcp({ host: '127.0.0.1' });
   await publish(server, { port: rpcbind.port, checkMs: 3_600_000 });
-  const client = await connectRpcbind({ port: rpcbind.port, transport: 'udp', timeoutMs: 400, totalMs: 800 });
+  const client = await connectRpcbind({
+    port: rpcbind.port,
+    transport: 'udp',
+    retransmitMs: 400,
+    timeoutMs: 800,
+  });
   open.push(client);
   return { rpcbind, client, server };
 }
@@ -77,7 +82,7 @@ describe('a call passed on', () => {
       reply.writeUInt32BE(1, 4);
       heard.push(() => silent.send(reply, port, '127.0.0.1'));
     });
-    const stranger = await connectRpcbind({ port: rpcbind.port, transport: 'tcp', totalMs: 60_000 });
+    const stranger = await connectRpcbind({ port: rpcbind.port, transport: 'tcp', timeoutMs: 60_000 });
     open.push(stranger);
     const calls = Array.from({ length: MAX_FORWARDED_CALLS + 1 }, () =>
       stranger.indirect({ ...call, program }).then(

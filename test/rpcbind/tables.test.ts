@@ -43,7 +43,7 @@ async function daemonWith(rows: number): Promise<{ rpcbind: Rpcbind; client: Rpc
   writeFileSync(path.join(folder, SNAPSHOT_FILE), encode(rpcblist_ptrCodec, list), { mode: 0o600 });
   const rpcbind = await createRpcbind({ port: 0, stateFolder: folder, liveness: 'off' });
   open.push(rpcbind);
-  const client = await connectRpcbind({ port: rpcbind.port, transport: 'udp', totalMs: 5_000 });
+  const client = await connectRpcbind({ port: rpcbind.port, transport: 'udp', timeoutMs: 5_000 });
   open.push(client);
   return { rpcbind, client };
 }

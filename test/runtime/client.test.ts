@@ -125,7 +125,7 @@ describe('client and time', () => {
 
   it('does not send again on a reliable way, and gives up at total time', async () => {
     const client = clientOf();
-    const call = client.call(silent, undefined, { totalMs: 3_000 }).catch((reason: unknown) => reason);
+    const call = client.call(silent, undefined, { timeoutMs: 3_000 }).catch((reason: unknown) => reason);
     await vi.advanceTimersByTimeAsync(3_010);
     expect(await call).toMatchObject({ code: 'RPC_TIMEOUT', executed: 'unknown' });
     expect(client.stats().resends).toBe(0);

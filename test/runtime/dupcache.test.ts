@@ -347,7 +347,7 @@ describe('a lossy way', () => {
       ],
     });
     const faults = { loss: 0.3, duplication: 0.3, jitterMs: 4, seed: 3 };
-    const client = createClient(connectLoopback(dispatcher, faults), { timeoutMs: 5, totalMs: 20_000 });
+    const client = createClient(connectLoopback(dispatcher, faults), { retransmitMs: 5, timeoutMs: 20_000 });
     await Promise.all(Array.from({ length: 200 }, (_, i) => client.call(procedure, i)));
     await client.close();
     return ran;

@@ -112,7 +112,7 @@ describe('RpcError', () => {
         },
       ],
     });
-    return createClient(connectLoopback(dispatcher), { totalMs: 30 });
+    return createClient(connectLoopback(dispatcher), { timeoutMs: 30 });
   };
   const pair = { a: 1, b: 2 };
 

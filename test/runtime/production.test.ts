@@ -142,7 +142,7 @@ describe('a client of several servers', () => {
 describe('connect', () => {
   const known = { host: '127.0.0.1', program: ECHO_PROGRAM };
   const open = async (options: Route & { readonly versions: readonly number[] }) => {
-    const client = await connect({ ...known, totalMs: 1_000, ...options });
+    const client = await connect({ ...known, timeoutMs: 1_000, ...options });
     cleanUps.push(() => client.close());
     return client;
   };
@@ -187,7 +187,7 @@ describe('connect', () => {
   it('takes the lookup of rpcbind as it is, and says what that says', async () => {
     const options = {
       versions: [1],
-      totalMs: 200,
+      timeoutMs: 200,
       lookup: (of: LookupTarget) => lookup({ ...of, rpcbindPort: 9 }),
     };
     await expect(open(options)).rejects.toMatchObject({ code: 'RPCBIND_UNREACHABLE' });
@@ -236,7 +236,7 @@ describe('broadcast', () => {
   it('gives each server that answers, once, and ends in time', async () => {
     const { port } = await serverOf().listenUdp({ host: '0.0.0.0' });
     const replies: string[] = [];
-    const options = { procedure: echo, args: 'who is there?', port, totalMs: 120, firstRoundMs: 20 };
+    const options = { procedure: echo, args: 'who is there?', port, timeoutMs: 120, firstRoundMs: 20 };
     const addresses = ['127.0.0.1', '127.255.255.255'];
     for await (const { address, result } of broadcast({ ...options, addresses }))
       replies.push(`${address} ${result}`);
@@ -254,7 +254,7 @@ describe('broadcast', () => {
     }
     expect(performance.now() - startedAt).toBeLessThan(2_000);
     const none: unknown[] = [];
-    const wrong = { procedure: { ...echo, version: 9 }, args: 'x', port, addresses, totalMs: 50 };
+    const wrong = { procedure: { ...echo, version: 9 }, args: 'x', port, addresses, timeoutMs: 50 };
     for await (const reply of broadcast(wrong)) none.push(reply);
     expect(none).toEqual([]);
   });
@@ -327,7 +327,7 @@ describe('what can be watched', () => {
     cleanUps.push(() => client.close());
     await client.call(echo, 'x');
     const faults = { loss: 0.5, duplication: 0.5, jitterMs: 1 };
-    const lossy = createClient(connectLoopback(server.dispatcher, faults), { timeoutMs: 5 });
+    const lossy = createClient(connectLoopback(server.dispatcher, faults), { retransmitMs: 5 });
     await Promise.all(Array.from({ length: 20 }, () => lossy.call(echo, 'x')));
     expect([...seen].sort()).toEqual([...names].sort());
   });

@@ -89,7 +89,7 @@ describe.each([
       if (count === 1) send(words(xid, 1, 2));
       else send(sum(xid, 7).subarray(0, 25));
     });
-    const client = await clientOf(port, native, { timeoutMs: 40, totalMs: 100 });
+    const client = await clientOf(port, native, { retransmitMs: 40, timeoutMs: 100 });
     const error = await client.call(add, one).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(TimeoutError);
     const { undecodedReplies, lastReason, message } = error as TimeoutError;
@@ -105,7 +105,7 @@ describe.each([
 
   it('says nothing of such replies where none came', async () => {
     const { port } = await wire();
-    const client = await clientOf(port, native, { timeoutMs: 40, totalMs: 60 });
+    const client = await clientOf(port, native, { retransmitMs: 40, timeoutMs: 60 });
     const error = await client.call(add, one).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ undecodedReplies: 0, lastReason: undefined });
     expect((error as Error).cause).toBeUndefined();
@@ -150,7 +150,7 @@ describe('a client that sent its call more than once', () => {
       if (count === 2) socket.close();
     });
     await new Promise<void>((done) => socket.bind(0, '127.0.0.1', done));
-    const client = await clientOf(socket.address().port, true, { timeoutMs: 50, totalMs: 20_000 });
+    const client = await clientOf(socket.address().port, true, { retransmitMs: 50, timeoutMs: 20_000 });
     await expect(client.call(add, one)).rejects.toMatchObject({ code: 'RPC_CONNECT', executed: 'unknown' });
     expect(client.stats().resends).toBe(2);
     // The next call goes out once, and is refused: nobody has run it.
@@ -171,7 +171,7 @@ describe.each([
       });
       cleanUps.push(() => server.close({ drainMs: 10 }));
       const { port } = await server.listenUdp({ host, native });
-      const options = { timeoutMs: 20_000, totalMs: 20_000 };
+      const options = { retransmitMs: 20_000, timeoutMs: 20_000 };
       const callers = await Promise.all(
         Array.from({ length: 12 }, async () => {
           const localPort = await freePort();
@@ -216,7 +216,14 @@ describe('xids', () => {
 
   it('of broadcasts are others each time', async () => {
     const { port, calls } = await wire((xid, send) => send(sum(xid, 3)));
-    const ask = { procedure: add, args: one, port, addresses: ['127.0.0.1'], totalMs: 2_000, maxReplies: 1 };
+    const ask = {
+      procedure: add,
+      args: one,
+      port,
+      addresses: ['127.0.0.1'],
+      timeoutMs: 2_000,
+      maxReplies: 1,
+    };
     for (let i = 0; i < 4; i++) for await (const { result } of broadcast(ask)) expect(result).toBe(3);
     const xids = calls.map(({ xid }) => xid);
     expect(xids).toHaveLength(4);
@@ -241,7 +248,7 @@ describe('a TCP client', () => {
       () => server.close(),
       () => client.close(),
     );
-    await expect(client.call(echo, 'x', { totalMs: 20_000 })).rejects.toMatchObject({
+    await expect(client.call(echo, 'x', { timeoutMs: 20_000 })).rejects.toMatchObject({
       code: 'RPC_GARBAGE_RESULT',
       executed: 'yes',
     });

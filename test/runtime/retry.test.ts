@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_TOTAL_MS, nextStep, resendAt, retryOptions } from '../../runtime/index.js';
+import { MAX_TIMEOUT_MS, nextStep, resendAt, retryOptions } from '../../runtime/index.js';
 
 describe('the retransmission schedule', () => {
   it('sends again every 5 s and gives up at 25 s by default', () => {
@@ -14,18 +14,18 @@ describe('the retransmission schedule', () => {
   });
 
   it('gives up at the total time where no whole wait fits before it', () => {
-    expect(nextStep(retryOptions({ timeoutMs: 400, totalMs: 1_000 }), 2)).toEqual({
+    expect(nextStep(retryOptions({ retransmitMs: 400, timeoutMs: 1_000 }), 2)).toEqual({
       atMs: 1_000,
       action: 'give up',
     });
-    expect(nextStep(retryOptions({ timeoutMs: 5_000, totalMs: 100 }), 0)).toEqual({
+    expect(nextStep(retryOptions({ retransmitMs: 5_000, timeoutMs: 100 }), 0)).toEqual({
       atMs: 100,
       action: 'give up',
     });
   });
 
   it('can back off', () => {
-    const options = retryOptions({ timeoutMs: 100, totalMs: 10_000, backoff: 2 });
+    const options = retryOptions({ retransmitMs: 100, timeoutMs: 10_000, backoff: 2 });
     expect([1, 2, 3].map((attempt) => resendAt(options, attempt))).toEqual([100, 300, 700]);
     expect([1, 2, 3].map((attempt) => resendAt({ ...options, backoff: 3 }, attempt))).toEqual([
       100, 400, 1_300,
@@ -33,9 +33,9 @@ describe('the retransmission schedule', () => {
   });
 
   it.each([
-    [{ timeoutMs: 0 }, 'timeoutMs is 0'],
-    [{ totalMs: MAX_TOTAL_MS + 1 }, 'totalMs is 2147483648'],
-    [{ totalMs: Number.NaN }, 'totalMs is NaN'],
+    [{ retransmitMs: 0 }, 'retransmitMs is 0'],
+    [{ timeoutMs: MAX_TIMEOUT_MS + 1 }, 'timeoutMs is 2147483648'],
+    [{ timeoutMs: Number.NaN }, 'timeoutMs is NaN'],
     [{ backoff: 0.5 }, 'backoff is 0.5'],
     [{ backoff: 17 }, 'backoff is 17'],
   ])('refuses %o', (options, text) => {
@@ -43,6 +43,8 @@ describe('the retransmission schedule', () => {
   });
 
   it('takes the limits themselves', () => {
-    expect(retryOptions({ timeoutMs: 1, totalMs: MAX_TOTAL_MS, backoff: 16 }).totalMs).toBe(MAX_TOTAL_MS);
+    expect(retryOptions({ retransmitMs: 1, timeoutMs: MAX_TIMEOUT_MS, backoff: 16 }).timeoutMs).toBe(
+      MAX_TIMEOUT_MS,
+    );
   });
 });

@@ -42,7 +42,7 @@ describe.each([
       });
       // Connected to that address: the kernel lets through no reply from another.
       const client = await clientAt(address, port);
-      expect(await client.call(slow, undefined, { totalMs: 2_000 })).toBe(5);
+      expect(await client.call(slow, undefined, { timeoutMs: 2_000 })).toBe(5);
       expect(seen).toBe(address);
     },
   );
@@ -65,7 +65,7 @@ describe.each([
       }),
     );
     const expected = [...callers, ...callers, ...callers];
-    for (const { client } of expected) await client.call(slow, undefined, { totalMs: 2_000 });
+    for (const { client } of expected) await client.call(slow, undefined, { timeoutMs: 2_000 });
     expect(seen).toEqual(expected.map(({ name }) => name));
   });
 

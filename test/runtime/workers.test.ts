@@ -36,7 +36,7 @@ describe.skipIf(!isBuilt)('worker threads', () => {
     pool = await startWorkers({ module, workers, onError: () => undefined, ...poolOptions });
     const dispatcher = new Dispatcher(options);
     for (const service of pool.services) dispatcher.add(service);
-    return createClient(connectLoopback(dispatcher), { totalMs: 20_000 });
+    return createClient(connectLoopback(dispatcher), { timeoutMs: 20_000 });
   }
 
   it('run a procedure that burns a processor while the event loop stays free', async () => {
@@ -54,7 +54,7 @@ describe.skipIf(!isBuilt)('worker threads', () => {
     await expect(client.call(fail, 0)).rejects.toMatchObject({ code: 'RPC_SYSTEM_ERR' });
     expect(errors).toEqual([new Error('boom')]);
     await expect(client.call(fail, 1)).rejects.toMatchObject({ code: 'RPC_AUTH' });
-    await expect(client.call(fail, 2, { totalMs: 50 })).rejects.toMatchObject({ code: 'RPC_TIMEOUT' });
+    await expect(client.call(fail, 2, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'RPC_TIMEOUT' });
     await expect(client.call(fail, 3)).rejects.toMatchObject({ code: 'RPC_SYSTEM_ERR' });
     await expect(client.call({ ...burn, args: hyper }, 1n)).rejects.toMatchObject({
       code: 'RPC_GARBAGE_ARGS',

@@ -30,7 +30,7 @@ const call = Buffer.alloc(40);
 let answers = 0;
 socket.on('message', () => { answers += 1; });
 const host = '10.8.0.1';
-const client = await connectRpcbind({ host, transport: 'tcp', totalMs: 4000 });
+const client = await connectRpcbind({ host, transport: 'tcp', timeoutMs: 4000 });
 let isOver = false;
 const flood = (async () => {
   while (!isOver) {
@@ -146,7 +146,7 @@ const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js'
 const of = { program: 0x20000901, version: 1 };
 for (const host of ['127.0.0.1', '::1'])
   for (const transport of ['tcp', 'udp']) {
-    const client = await connectRpcbind({ host, transport, totalMs: 3000 });
+    const client = await connectRpcbind({ host, transport, timeoutMs: 3000 });
     const netid = host === '::1' ? transport + '6' : transport;
     if (transport === 'tcp')
       for (const name of [netid, netid.replace('tcp', 'udp')])
@@ -188,7 +188,7 @@ describeWith(['sandbox', 'python3', 'ip', 'root'], 'a list of networks', () => {
 cat > /run/ping.mjs <<'END'
 const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js');
 for (const transport of ['udp', 'tcp']) {
-  const client = await connectRpcbind({ host: '10.8.0.1', transport, totalMs: 2000 });
+  const client = await connectRpcbind({ host: '10.8.0.1', transport, timeoutMs: 2000 });
   console.log(transport, await client.ping().then(() => 'answered', (error) => error.code));
   await client.close();
 }

@@ -13,7 +13,7 @@ const PROGRAM = 0x2000_0500;
 const CALLER = `
 cat > /run/caller.mjs <<'END'
 import { connectRpcbind } from '/run/project/dist/rpcbind/index.js';
-const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', totalMs: 5000 });
+const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', timeoutMs: 5000 });
 const [what, count] = process.argv.slice(2);
 const of = (n) => ({ program: ${PROGRAM} + n, version: 1, protocol: 'udp' });
 const set = (n) => client.set({ ...of(n), port: 1024 + n });
@@ -100,7 +100,7 @@ describeWith([], 'a journal that cannot be written anew', () => {
     const options = { port: 0, liveness: 'off', stateFolder: folder } as const;
     await using rpcbind = await createRpcbind({ ...options, onWarning: (text) => warnings.push(text) });
     await mkdir(path.join(folder, `${JOURNAL_FILE}.new`));
-    const client = await connectRpcbind({ port: rpcbind.port, transport: 'tcp', totalMs: 5_000 });
+    const client = await connectRpcbind({ port: rpcbind.port, transport: 'tcp', timeoutMs: 5_000 });
     const set = (version: number): Promise<boolean> =>
       client.set({ program: PROGRAM, version, protocol: 'udp', port: 4242 });
     expect(await set(1)).toBe(true);

@@ -127,7 +127,7 @@ it.skipIf(process.platform !== 'linux')(
     const pid = running.process.pid ?? 0;
     const random = seeded(1833);
     const ask = async (): Promise<void> => {
-      const client = await connectRpcbind({ port, totalMs: 10_000 });
+      const client = await connectRpcbind({ port, timeoutMs: 10_000 });
       const found = await client.getport({ program: RPCBPROG, version: 2, protocol: 'udp' });
       await client.close();
       expect(found).toBe(port);

@@ -12,7 +12,7 @@ chmod 755 /run
 cat > /run/call.mjs <<'END'
 const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js');
 const [way, ...jobs] = process.argv.slice(2);
-const client = await connectRpcbind({ transport: way, totalMs: 4000, timeoutMs: 1000 });
+const client = await connectRpcbind({ transport: way, timeoutMs: 4000, retransmitMs: 1000 });
 for (const job of jobs) {
   const [what, program, port = '2049', version = '1', netid = 'tcp'] = job.split(',');
   const address = (netid.endsWith('6') ? '::' : '0.0.0.0') + '.' + (port >> 8) + '.' + (port & 255);
@@ -29,7 +29,7 @@ const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js'
 const [program, rounds] = process.argv.slice(2).map(Number);
 let [tries, stolen] = [0, 0];
 for (const transport of ['local', 'tcp', 'udp']) {
-  const client = await connectRpcbind({ transport, totalMs: 4000, timeoutMs: 1000 });
+  const client = await connectRpcbind({ transport, timeoutMs: 4000, retransmitMs: 1000 });
   for (let round = 0; round < rounds; round++)
     for (const version of [1, 2, 9])
       for (const netid of ['tcp', 'udp', 'udp6']) {

@@ -29,7 +29,7 @@ const ping = (address) => new Promise((done) => {
 for (const address of process.argv.slice(2)) {
   console.log(address, 'answers from', await ping(address));
   for (const transport of ['udp', 'tcp']) {
-    const client = await connectRpcbind({ host: address, transport, totalMs: 4000 });
+    const client = await connectRpcbind({ host: address, transport, timeoutMs: 4000 });
     for (const program of [100000, 0x20000300])
       console.log(address, transport, program, await client.getaddr({ program, version: program === 100000 ? 4 : 1 }).catch((e) => e.message));
     await client.close();
@@ -84,7 +84,7 @@ kill $DAEMON`);
     const { stdout } = await sandbox(`${NETWORK}
 cat > /run/register.mjs <<'END'
 const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js');
-const client = await connectRpcbind({ host: process.argv[2], transport: process.argv[3], totalMs: 3000 });
+const client = await connectRpcbind({ host: process.argv[2], transport: process.argv[3], timeoutMs: 3000 });
 console.log(await client.setAddress({ program: 0x20000301, version: 1, netid: 'udp', address: '10.8.0.9.8.1' }).catch((e) => e.code));
 await client.close();
 END

@@ -8,7 +8,7 @@ const CALLS = `
 cat > /run/call.mjs <<'END'
 const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js');
 const [way, what] = process.argv.slice(2);
-const client = await connectRpcbind({ transport: way, totalMs: 4000, timeoutMs: 1000 });
+const client = await connectRpcbind({ transport: way, timeoutMs: 4000, retransmitMs: 1000 });
 const of = { program: 0x20000200, version: 1 };
 const replace = { ...of, netid: 'udp', address: '0.0.0.0.9.9' };
 const jobs = {

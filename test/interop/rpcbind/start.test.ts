@@ -274,7 +274,7 @@ node $BIN/rpcbind-ts/main.js --no-state-dir --log-format ${format} >/dev/null 2>
 wait_for rpcinfo -p 127.0.0.1
 cat >/run/noise.mjs <<'END'
 import { connectRpcbind } from '/run/project/dist/rpcbind/index.js';
-const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', totalMs: 5000 });
+const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', timeoutMs: 5000 });
 for (let i = 0; i < 4000; i++) {
   await client.set({ program: 0x20000600, version: 1, protocol: 'udp', port: 4000 });
   await client.unset({ program: 0x20000600, version: 1 });
@@ -302,7 +302,7 @@ node $BIN/rpcbind-ts/main.js --no-state-dir >/dev/null 2>/run/pipe & DAEMON=$!
 wait_for rpcinfo -p 127.0.0.1
 node -e "
 import('/run/project/dist/rpcbind/index.js').then(async ({ connectRpcbind }) => {
-  const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', totalMs: 5000 });
+  const client = await connectRpcbind({ host: '127.0.0.1', transport: 'tcp', timeoutMs: 5000 });
   for (let i = 0; i < 3000; i++) {
     await client.set({ program: 0x20000600, version: 1, protocol: 'udp', port: 4000 });
     await client.unset({ program: 0x20000600, version: 1 });

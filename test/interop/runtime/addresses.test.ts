@@ -41,11 +41,11 @@ const { broadcast, connectUdp, createClient } = await import(process.env.BIN + '
 const { where } = await import('/run/program.mjs');
 for (const host of process.argv.slice(2)) {
   if (host === 'everybody') {
-    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, firstRoundMs: 50, totalMs: 2000 }))
+    for await (const { address, result } of broadcast({ procedure: where, args: 1, port: 7000, firstRoundMs: 50, timeoutMs: 2000 }))
       if (address !== '127.0.0.1') console.log('heard', address, result);
     continue;
   }
-  const client = createClient(await connectUdp({ host, port: 7000 }), { timeoutMs: 200, totalMs: 5000 });
+  const client = createClient(await connectUdp({ host, port: 7000 }), { retransmitMs: 200, timeoutMs: 5000 });
   console.log(host, await client.call(where, 1).catch((error) => error.code));
   await client.close();
 }

@@ -70,7 +70,7 @@ cat > /run/client.mjs <<'END'
 const { connectUdp, createClient } = await import(process.env.BIN + '/../runtime/index.js');
 const { who } = await import('/run/program.mjs');
 for (const host of ['127.0.0.1', '192.0.2.1', '::1', '2001:db8::1']) {
-  const client = createClient(await connectUdp({ host, port: 7000 }), { timeoutMs: 200, totalMs: 3000 });
+  const client = createClient(await connectUdp({ host, port: 7000 }), { retransmitMs: 200, timeoutMs: 3000 });
   console.log(host, await client.call(who, 1).catch((error) => error.code));
   await client.close();
 }

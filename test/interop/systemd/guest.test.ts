@@ -38,7 +38,7 @@ for (const job of process.argv.slice(2)) {
   const [uid, way, what, number] = job.split(':');
   const of = { program: 0x20000300 + Number(number), version: 1, netid: 'tcp', address: '127.0.0.1.234.97' };
   process.seteuid(Number(uid)); // the kernel has it for the socket
-  const client = await connectRpcbind({ transport: way, totalMs: 20000, timeoutMs: 20000 });
+  const client = await connectRpcbind({ transport: way, timeoutMs: 20000, retransmitMs: 20000 });
   const done = await (what === 'set' ? client.setAddress(of) : client.unsetAddress(of)).catch((error) => error.code);
   console.log(job, done);
   await client.close();

@@ -7,8 +7,8 @@
  */
 
 import { spawnSync } from 'node:child_process';
+import { AuthError, sysCredentials, TransportError } from '../runtime/index.js';
 import {
-  AuthError,
   authSys,
   Dispatcher,
   emptyCallHeader,
@@ -18,12 +18,10 @@ import {
   readCall,
   readReply,
   readReplyXid,
-  sysCredentials,
-  TransportError,
   writeCall,
   writeRefusal,
   writeSuccess,
-} from '../runtime/index.js';
+} from '../runtime/protocol.js';
 import { array, int, list, opaque, string, struct, XdrError, XdrReader, XdrWriter } from '../xdr/index.js';
 import { randomFrom } from './random.js';
 

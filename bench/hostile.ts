@@ -10,7 +10,8 @@ import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { connectTcp, createClient, createServer, Histogram, type RpcServer } from '../runtime/index.js';
+import { connectTcp, createClient, createServer, type RpcServer } from '../runtime/index.js';
+import { Histogram } from '../runtime/protocol.js';
 import { int, opaque } from '../xdr/index.js';
 
 const HOST = '127.0.0.1';

@@ -11,11 +11,11 @@ import {
   connectUdp,
   createClient,
   createServer,
-  DEFAULT_DUP_CACHE_BYTES,
   type Procedure,
   TimeoutError,
   TransportError,
 } from '../runtime/index.js';
+import { DEFAULT_DUP_CACHE_BYTES } from '../runtime/protocol.js';
 import { uint } from '../xdr/index.js';
 import { randomFrom } from './random.js';
 

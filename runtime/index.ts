@@ -1,83 +1,26 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /// <reference types="node" preserve="true" />
-/** The RPC runtime of RFC 5531: calls, replies and how they travel. The only door of this folder. */
+/**
+ * The RPC runtime of RFC 5531 for those who call and serve: clients, servers, credentials and errors. What libraries and
+ * tools need of the protocol and the transports is in protocol.ts.
+ */
 
-export {
-  type Broadcast,
-  type BroadcastReply,
-  broadcast,
-  DEFAULT_BROADCAST_MS,
-  DEFAULT_FIRST_ROUND_MS,
-  DEFAULT_MAX_BROADCAST_REPLIES,
-  RPCB_MULTICAST_ADDRESS,
-} from './client/broadcast.js';
-export {
-  type ClientOptions,
-  type ClientStats,
-  createClient,
-  DEFAULT_MAX_PENDING_CALLS,
-  MAX_COUNTED_PROCEDURES,
-  type RpcClient,
-} from './client/client.js';
-export {
-  ConnectedClient,
-  type ConnectOptions,
-  connect,
-  type Location,
-  type Lookup,
-  type LookupTarget,
-  type Route,
-} from './client/connect.js';
-export {
-  authNone,
-  authSys,
-  type Credentials,
-  type Flavor,
-  type NoCredentials,
-  noCredentials,
-  type OtherCredentials,
-  type SysCredentials,
-  sysCredentials,
-} from './protocol/auth.js';
-export {
-  DEFAULT_DUP_CACHE_AGE_MS,
-  DEFAULT_DUP_CACHE_BYTES,
-  DEFAULT_DUP_CACHE_ENTRIES,
-  DUPLICATE_DROPPED,
-  DUPLICATE_REFUSED,
-  DUPLICATE_REPLAYED,
-  DupCache,
-  type DupCacheOptions,
-  type DupCacheStats,
-} from './protocol/dupcache.js';
+export { broadcast } from './client/broadcast.js';
+export { type ClientOptions, createClient, type RpcClient } from './client/client.js';
+export { type ConnectOptions, connect } from './client/connect.js';
+export { type Credentials, noCredentials, sysCredentials } from './protocol/auth.js';
 export {
   AuthError,
-  type Executed,
   NoReply,
-  type Refusal,
   ReplyError,
-  type ReplyErrorCode,
   ResultError,
   RpcError,
   type RpcErrorCode,
   StatusError,
   TimeoutError,
   TransportError,
-  type TransportErrorCode,
 } from './protocol/errors.js';
-export type { InterceptedCall, Interceptor } from './protocol/interceptor.js';
-export {
-  type CallHeader,
-  type CallReading,
-  emptyCallHeader,
-  readCall,
-  readReply,
-  readReplyXid,
-  refusalError,
-  writeCall,
-  writeRefusal,
-  writeSuccess,
-} from './protocol/message.js';
+export type { Interceptor } from './protocol/interceptor.js';
 export type {
   CallContext,
   Caller,
@@ -86,126 +29,10 @@ export type {
   ServedProcedure,
   Service,
 } from './protocol/procedure.js';
-export {
-  DEFAULT_MAX_FRAGMENTS,
-  DEFAULT_MAX_RECORD_BYTES,
-  MARK_BYTES,
-  RecordFramer,
-  type RecordOptions,
-  RecordParser,
-} from './protocol/record.js';
-export {
-  DEFAULT_RETRANSMIT_MS,
-  DEFAULT_TIMEOUT_MS,
-  MAX_TIMEOUT_MS,
-  nextStep,
-  type RetryOptions,
-  resendAt,
-  retryOptions,
-} from './protocol/retry.js';
-export { accept_stat, auth_flavor, auth_stat } from './protocol/rpcmsg.gen.js';
-export { MAX_SHARE_SOURCES } from './protocol/shares.js';
-export type {
-  ClientTransport,
-  Listener,
-  Netid,
-  Peer,
-  Receive,
-  ReplyChannel,
-  TransportEvents,
-  TransportKind,
-} from './protocol/transport.js';
-export {
-  DEFAULT_CALL_TIMEOUT_MS,
-  DEFAULT_MAX_PENDING,
-  Dispatcher,
-  type DispatcherOptions,
-  type DispatcherStats,
-} from './server/dispatcher.js';
+export type { Peer } from './protocol/transport.js';
 export { serveInWorker } from './server/inworker.js';
-export { connectLoopback, type LoopbackFaults } from './server/memory.js';
-export {
-  createServer,
-  DEFAULT_DRAIN_MS,
-  MAX_HELD_BYTES,
-  MAX_HELD_CALLS,
-  type RpcServer,
-  type ServerOptions,
-  type ServerStats,
-} from './server/server.js';
-export {
-  DEFAULT_MAX_RESTART_MS,
-  DEFAULT_MIN_RESTART_MS,
-  DEFAULT_WORKER_GRACE_MS,
-  DEFAULT_WORKER_START_MS,
-  DEFAULT_WORKERS,
-  startWorkers,
-  WorkerError,
-  type WorkerOptions,
-  type WorkerPool,
-  type WorkerStats,
-} from './server/workers.js';
-export type {
-  ClientCallEvent,
-  ConnectionEvent,
-  DuplicateEvent,
-  Outcome,
-  ServerCallEvent,
-} from './telemetry/events.js';
-export { Histogram, type LatencyStats, type ProcedureStats } from './telemetry/metrics.js';
-export {
-  type BudgetHolder,
-  ByteBudget,
-  DEFAULT_MAX_UNFINISHED_BYTES,
-  DEFAULT_MAX_UNSENT_BYTES,
-} from './transport/budget.js';
-export {
-  type ConnectionLimits,
-  DEFAULT_MAX_CONNECTIONS,
-  DEFAULT_MAX_CONNECTIONS_PER_SOURCE,
-  DEFAULT_RESERVED_CONNECTIONS,
-  RESERVED_DESCRIPTORS,
-} from './transport/connections.js';
-export { connectUdp, MAX_DATAGRAM_BYTES, resolveHost, type UdpOptions } from './transport/datagram.js';
-export { inodeOfConnection, isLoopbackGuarded, peerUid } from './transport/localpeer.js';
-export { hasNative, NATIVE_ENVIRONMENT } from './transport/native.js';
-export {
-  ENOENT,
-  MAX_ANSWER_DATAGRAMS,
-  NETLINK_SOCK_DIAG,
-  Netlink,
-  type NetlinkAnswer,
-  type NetlinkFailure,
-  NLM_F_DUMP,
-} from './transport/netlink.js';
-export { unmapped } from './transport/sockaddr.js';
-export { isLoopback, sourceOf } from './transport/source.js';
-export {
-  checkPath,
-  connectTcp,
-  connectUnix,
-  DEFAULT_CONNECT_TIMEOUT_MS,
-  DEFAULT_MAX_RECONNECT_MS,
-  DEFAULT_RECONNECT_MS,
-  MAX_UNIX_PATH_BYTES,
-  MAX_WAITING_BYTES,
-  type StreamOptions,
-  type TcpOptions,
-  type UnixOptions,
-} from './transport/stream.js';
-export {
-  DEFAULT_IDLE_TIMEOUT_MS,
-  DEFAULT_MAX_BUFFERED_BYTES,
-  DEFAULT_MAX_PENDING_PER_CONNECTION,
-  listenTcp,
-  listenUnix,
-  type StreamListenOptions,
-  type TcpListenOptions,
-  type UnixListenOptions,
-} from './transport/streamlistener.js';
-export {
-  DEFAULT_MAX_LOCAL_ADDRESSES,
-  DEFAULT_RESCAN_MS,
-  listenUdp,
-  type UdpListenOptions,
-} from './transport/udplistener.js';
+export { connectLoopback } from './server/memory.js';
+export { createServer, type RpcServer, type ServerOptions, type ServerStats } from './server/server.js';
+export { startWorkers, type WorkerPool } from './server/workers.js';
+export { connectUdp } from './transport/datagram.js';
+export { connectTcp, connectUnix } from './transport/stream.js';

@@ -63,7 +63,8 @@ describe('imports', () => {
       if (from === to) return false;
       const isDynamic = one.file === 'rpcgen/dynamic.ts' && to === 'xdr';
       const isAllowed = (ALLOWED[from] ?? []).includes(to) || isDynamic;
-      return !isAllowed || resolveImport(one) !== `${to}/index.ts`;
+      const faces = to === 'runtime' ? ['index', 'protocol'] : ['index'];
+      return !isAllowed || !faces.some((face) => resolveImport(one) === `${to}/${face}.ts`);
     });
     expect(wrong).toEqual([]);
   });

@@ -5,7 +5,8 @@
 
 import dgram from 'node:dgram';
 import net from 'node:net';
-import { connectTcp, connectUdp, createClient, Histogram } from '../../runtime/index.js';
+import { connectTcp, connectUdp, createClient } from '../../runtime/index.js';
+import { Histogram } from '../../runtime/protocol.js';
 import { grpcCaller, loadGrpc } from './grpc.js';
 import { LOAD_PROGRAM, loadNull, loadSmall, value } from './program.js';
 

@@ -6,7 +6,8 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 import { connectRpcbind, RpcbindClient } from '../../rpcbind/index.js';
-import { connectUdp, Histogram, type LatencyStats } from '../../runtime/index.js';
+import { connectUdp } from '../../runtime/index.js';
+import { Histogram, type LatencyStats } from '../../runtime/protocol.js';
 
 /** Cycles of SET, GETPORT and UNSET that are begun each second. */
 const CYCLES_PER_SECOND = 100;

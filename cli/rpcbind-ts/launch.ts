@@ -11,7 +11,7 @@
 import { spawn } from 'node:child_process';
 import { unlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { checkPath } from '../../runtime/index.js';
+import { checkPath } from '../../runtime/protocol.js';
 import { CliError, describe } from '../support/cli.js';
 import { openFolderFor } from './folder.js';
 import { type Libc, openLibc } from './libc.js';

@@ -12,7 +12,7 @@ import {
   STATE_FOLDER,
   StateHeldError,
 } from '../../rpcbind/index.js';
-import { hasNative } from '../../runtime/index.js';
+import { hasNative } from '../../runtime/protocol.js';
 import { CliError, describe } from '../support/cli.js';
 import type { Prepared, ToPrepare } from './launch.js';
 import { inheritedCount, inheritedDoors } from './systemd.js';

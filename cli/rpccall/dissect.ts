@@ -4,7 +4,7 @@
  * `decode --rpc`; it is not how messages are read elsewhere.
  */
 
-import { accept_stat, auth_flavor, auth_stat } from '../../runtime/index.js';
+import { accept_stat, auth_flavor, auth_stat } from '../../runtime/protocol.js';
 import { type Codec, type Field, type Shape, toJson, XdrError, XdrReader } from '../../xdr/index.js';
 import { printable } from '../support/terminal.js';
 

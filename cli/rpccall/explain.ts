@@ -1,6 +1,7 @@
 /** `rpccall decode --rpc`: captured bytes as the messages they are, with or without record marks. */
 
-import { RecordParser, TransportError } from '../../runtime/index.js';
+import { TransportError } from '../../runtime/index.js';
+import { RecordParser } from '../../runtime/protocol.js';
 import { CliError } from '../support/cli.js';
 import { type Opened, openInterface, wellKnown } from './interface.js';
 import { Dissecting } from './trace.js';

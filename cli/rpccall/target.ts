@@ -5,7 +5,6 @@
 
 import { LOCAL_SOCKET_PATH, lookup, parseUaddr, RPCBPROG, RpcbindError } from '../../rpcbind/index.js';
 import {
-  type ClientTransport,
   type Credentials,
   connectTcp,
   connectUdp,
@@ -14,6 +13,7 @@ import {
   type RpcClient,
   sysCredentials,
 } from '../../runtime/index.js';
+import type { ClientTransport } from '../../runtime/protocol.js';
 import { CliError, UsageError } from '../support/cli.js';
 
 /** What the command line says of the way. */

@@ -6,7 +6,8 @@
 import { statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { LOCAL_SOCKET_PATH, PMAP_PORT } from '../../rpcbind/index.js';
-import { ReplyError, ResultError, resolveHost, TimeoutError, TransportError } from '../../runtime/index.js';
+import { ReplyError, ResultError, TimeoutError, TransportError } from '../../runtime/index.js';
+import { resolveHost } from '../../runtime/protocol.js';
 import { CliError, describe } from '../support/cli.js';
 import { openRemote, type Place, type Remote, type Times } from './remote.js';
 

@@ -9,13 +9,8 @@ import {
   type Registration as PortRow,
   RpcbindClient,
 } from '../../rpcbind/index.js';
-import {
-  type ClientTransport,
-  connectTcp,
-  connectUdp,
-  connectUnix,
-  ReplyError,
-} from '../../runtime/index.js';
+import { connectTcp, connectUdp, connectUnix, ReplyError } from '../../runtime/index.js';
+import type { ClientTransport } from '../../runtime/protocol.js';
 
 /** One registration of version 3 or 4. */
 export interface Registration {

@@ -3,7 +3,8 @@
 /** rprintmsg: prints a message on another host's console, once or often. */
 
 import { defaultRpcbindPort, lookup } from '../../rpcbind/index.js';
-import { connectTcp, connectUdp, createClient, resolveHost } from '../../runtime/index.js';
+import { connectTcp, connectUdp, createClient } from '../../runtime/index.js';
+import { resolveHost } from '../../runtime/protocol.js';
 import { MAX_MESSAGE, MESSAGEPROG, MESSAGEVERS, MessageprogV1Client } from '../../services/index.js';
 import { CliError, command, integer, portOption, run, timeOptions, UsageError } from '../support/cli.js';
 

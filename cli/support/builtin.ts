@@ -6,7 +6,8 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { Listener, Procedure, ServedProcedure, Service } from '../../runtime/index.js';
+import type { Procedure, ServedProcedure, Service } from '../../runtime/index.js';
+import type { Listener } from '../../runtime/protocol.js';
 import {
   createCalculator,
   createExec,

@@ -6,7 +6,6 @@
 
 import {
   type ClientOptions,
-  type ClientTransport,
   connectTcp,
   connectUdp,
   connectUnix,
@@ -14,6 +13,7 @@ import {
   ReplyError,
   type RpcClient,
 } from '../../runtime/index.js';
+import type { ClientTransport } from '../../runtime/protocol.js';
 import { RpcbindError } from '../errors.js';
 import {
   PMAP_IPPROTO_TCP,

@@ -1,6 +1,7 @@
 /** Finding a program on a host: rpcbind version 4, 3 and 2 in turn. */
 
-import { ReplyError, resolveHost, TimeoutError, TransportError } from '../../runtime/index.js';
+import { ReplyError, TimeoutError, TransportError } from '../../runtime/index.js';
+import { resolveHost } from '../../runtime/protocol.js';
 import { RpcbindError } from '../errors.js';
 import { isLoopback, isWildcard, parseUaddr } from '../uaddr.js';
 import { connectRpcbind, defaultRpcbindPort, type RpcbindClient } from './client.js';

@@ -13,14 +13,8 @@
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
-import {
-  accept_stat,
-  hasNative,
-  inodeOfConnection,
-  isLoopbackGuarded,
-  type Peer,
-  StatusError,
-} from '../../runtime/index.js';
+import { type Peer, StatusError } from '../../runtime/index.js';
+import { accept_stat, hasNative, inodeOfConnection, isLoopbackGuarded } from '../../runtime/protocol.js';
 import { SUPERUSER, UNKNOWN } from '../table/registry.js';
 import { isLoopback } from '../uaddr.js';
 import { inetSockets } from './procnet.js';

@@ -18,7 +18,7 @@
  */
 
 import { isIPv4 } from 'node:net';
-import { ENOENT, NETLINK_SOCK_DIAG, Netlink, NLM_F_DUMP } from '../../runtime/index.js';
+import { ENOENT, NETLINK_SOCK_DIAG, Netlink, NLM_F_DUMP } from '../../runtime/protocol.js';
 import { canonicalIPv6, groupsOf } from '../uaddr.js';
 
 const SOCK_DIAG_BY_FAMILY = 20;

@@ -9,7 +9,8 @@
  */
 
 import { BlockList, isIP } from 'node:net';
-import { type Peer, unmapped } from '../../runtime/index.js';
+import type { Peer } from '../../runtime/index.js';
+import { unmapped } from '../../runtime/protocol.js';
 import { isLocalPeer } from '../kernel/owner.js';
 import { type Account, Accounts } from '../table/accounts.js';
 import { type ReservationOptions, Reservations } from '../table/reserved.js';

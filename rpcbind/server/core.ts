@@ -4,16 +4,8 @@
  * forwarding to those who know them.
  */
 
-import {
-  AuthError,
-  accept_stat,
-  auth_stat,
-  type CallContext,
-  MAX_DATAGRAM_BYTES,
-  NoReply,
-  type Peer,
-  StatusError,
-} from '../../runtime/index.js';
+import { AuthError, type CallContext, NoReply, type Peer, StatusError } from '../../runtime/index.js';
+import { accept_stat, auth_stat, MAX_DATAGRAM_BYTES } from '../../runtime/protocol.js';
 import { ownerOf } from '../kernel/owner.js';
 import { RPCBPROG } from '../rpcbind.gen.js';
 import { type AddressRegistration, type Entry, type Registry, SUPERUSER } from '../table/registry.js';

@@ -3,14 +3,8 @@
  * process may have several. Command line, signals and logs are cli/rpcbind-ts/main.ts.
  */
 
-import {
-  createServer,
-  type Listener,
-  type Netid,
-  type Peer,
-  type RpcServer,
-  type StreamListenOptions,
-} from '../../runtime/index.js';
+import { createServer, type Peer, type RpcServer } from '../../runtime/index.js';
+import type { Listener, Netid, StreamListenOptions } from '../../runtime/protocol.js';
 import { doubtOfLoopback, userOfConnection } from '../kernel/owner.js';
 import { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from '../rpcbind.gen.js';
 import { JournalStore } from '../state/journal.js';

@@ -6,8 +6,6 @@
 
 import {
   AuthError,
-  accept_stat,
-  auth_stat,
   type CallContext,
   connectUdp,
   createClient,
@@ -18,8 +16,8 @@ import {
   type RpcClient,
   RpcError,
   StatusError,
-  sourceOf,
 } from '../../runtime/index.js';
+import { accept_stat, auth_stat, sourceOf } from '../../runtime/protocol.js';
 import type { Codec } from '../../xdr/index.js';
 import { isLocalPeer, userOfConnection } from '../kernel/owner.js';
 import { RPCBPROG, type rpcb_rmtcallargs } from '../rpcbind.gen.js';

@@ -13,7 +13,7 @@
  * How it is looked, by the kernel's own lists or by binding, is signs.ts and probe.ts.
  */
 
-import { hasNative } from '../../runtime/index.js';
+import { hasNative } from '../../runtime/protocol.js';
 import { Prober } from '../kernel/probe.js';
 import { KernelSigns, type Look, type Looker } from '../kernel/signs.js';
 import type { Entry } from '../table/registry.js';

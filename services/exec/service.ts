@@ -10,7 +10,8 @@
 
 import { createHash } from 'node:crypto';
 import net from 'node:net';
-import { AuthError, auth_stat, type CallContext, type Listener, type Service } from '../../runtime/index.js';
+import { AuthError, type CallContext, type Service } from '../../runtime/index.js';
+import { auth_stat, type Listener } from '../../runtime/protocol.js';
 import { limit, MAX_UDP_BYTES } from '../support/limits.js';
 import { servedAs } from '../support/program.js';
 import { encodingOf, type TextEncoding } from './encoding.js';

@@ -10,7 +10,7 @@ import {
   parseUnixListener,
   socketsOnPort,
 } from '../../rpcbind/kernel/sockdiag.js';
-import { hasNative } from '../../runtime/index.js';
+import { hasNative } from '../../runtime/protocol.js';
 import { parseMessages } from '../../runtime/transport/netlink.js';
 
 const SEQUENCE = 7;

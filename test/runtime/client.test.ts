@@ -2,14 +2,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   connectLoopback,
   createClient,
-  Dispatcher,
-  type LoopbackFaults,
   ReplyError,
   ResultError,
   type RpcClient,
   TimeoutError,
   TransportError,
 } from '../../runtime/index.js';
+import { Dispatcher, type LoopbackFaults } from '../../runtime/protocol.js';
 import { XdrError } from '../../xdr/index.js';
 import { add, ECHO_PROGRAM, echo, echoAsHyper, echoService, fail, silent, slow } from '../support/echo.js';
 

@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { AuthError, sysCredentials } from '../../runtime/index.js';
 import {
-  AuthError,
   auth_stat,
   Dispatcher,
   type ReplyChannel,
   type SysCredentials,
-  sysCredentials,
   writeCall,
-} from '../../runtime/index.js';
+} from '../../runtime/protocol.js';
 import { type Codec, string, XdrWriter } from '../../xdr/index.js';
 import { add, ECHO_PROGRAM, echo, echoService, fail, misfit, silent } from '../support/echo.js';
 

@@ -2,9 +2,8 @@
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, it } from 'vitest';
+import { connectLoopback, createClient, noCredentials, type Procedure } from '../../runtime/index.js';
 import {
-  connectLoopback,
-  createClient,
   Dispatcher,
   DUPLICATE_DROPPED,
   DUPLICATE_REFUSED,
@@ -12,11 +11,9 @@ import {
   DupCache,
   emptyCallHeader,
   MAX_SHARE_SOURCES,
-  noCredentials,
-  type Procedure,
   type ReplyChannel,
   writeCall,
-} from '../../runtime/index.js';
+} from '../../runtime/protocol.js';
 import { encodeSockaddr, keyOf } from '../../runtime/transport/sockaddr.js';
 import { int, XdrWriter } from '../../xdr/index.js';
 import { ECHO_PROGRAM } from '../support/echo.js';

@@ -6,16 +6,15 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { checkPortable, compile, IdlError } from '../../rpcgen/index.js';
 import {
   AuthError,
-  auth_stat,
   connectLoopback,
   connectTcp,
   createClient,
   createServer,
-  Dispatcher,
   type Procedure,
   type RpcClient,
   RpcError,
 } from '../../runtime/index.js';
+import { auth_stat, Dispatcher } from '../../runtime/protocol.js';
 import {
   array,
   type Codec,

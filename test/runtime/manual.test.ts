@@ -6,7 +6,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import * as runtime from '../../runtime/index.js';
+import * as runtime from '../../runtime/protocol.js';
 
 const root = path.resolve(import.meta.dirname, '../..');
 const manual = readFileSync(path.join(root, 'docs/runtime.md'), 'utf8');

@@ -2,22 +2,20 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { type Credentials, noCredentials, sysCredentials } from '../../runtime/index.js';
+import { type rpc_msg, rpc_msgCodec } from '../../runtime/protocol/rpcmsg.gen.js';
 import {
   authNone,
-  type Credentials,
   emptyCallHeader,
-  noCredentials,
   type Refusal,
   readCall,
   readReply,
   readReplyXid,
   refusalError,
-  sysCredentials,
   writeCall,
   writeRefusal,
   writeSuccess,
-} from '../../runtime/index.js';
-import { type rpc_msg, rpc_msgCodec } from '../../runtime/protocol/rpcmsg.gen.js';
+} from '../../runtime/protocol.js';
 import { decode, encode, nothing, XdrReader, XdrWriter } from '../../xdr/index.js';
 
 const uint = fc.integer({ min: 0, max: 0xffff_ffff });

@@ -15,11 +15,9 @@ import {
   createClient,
   createServer,
   type Interceptor,
-  type Lookup,
-  type LookupTarget,
-  type Route,
   type RpcServer,
 } from '../../runtime/index.js';
+import type { Lookup, LookupTarget, Route } from '../../runtime/protocol.js';
 import { add, ECHO_PROGRAM, echo, echoService, fail, silent, slow } from '../support/echo.js';
 import { until } from '../support/until.js';
 

@@ -2,7 +2,8 @@
 
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ByteBudget, createServer, sourceOf } from '../../runtime/index.js';
+import { createServer } from '../../runtime/index.js';
+import { ByteBudget, sourceOf } from '../../runtime/protocol.js';
 import { add, blob, echoService, slow } from '../support/echo.js';
 import { until } from '../support/until.js';
 

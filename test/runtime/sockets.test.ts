@@ -5,16 +5,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
-  type ClientTransport,
   connectTcp,
   connectUdp,
   connectUnix,
   createClient,
   createServer,
-  hasNative,
   type RpcClient,
   type RpcServer,
 } from '../../runtime/index.js';
+import { type ClientTransport, hasNative } from '../../runtime/protocol.js';
 import { add, blob, echo, echoService, slow } from '../support/echo.js';
 import { until } from '../support/until.js';
 

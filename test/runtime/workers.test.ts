@@ -7,15 +7,8 @@ import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import {
-  connectLoopback,
-  createClient,
-  Dispatcher,
-  startWorkers,
-  WorkerError,
-  type WorkerOptions,
-  type WorkerPool,
-} from '../../runtime/index.js';
+import { connectLoopback, createClient, startWorkers, type WorkerPool } from '../../runtime/index.js';
+import { Dispatcher, WorkerError, type WorkerOptions } from '../../runtime/protocol.js';
 import { hyper, int } from '../../xdr/index.js';
 import { until } from '../support/until.js';
 

@@ -7,9 +7,9 @@ import {
   codec,
   describe,
   type Description,
-  nothing,
   string,
   uint,
+  voidCodec,
   type XdrReader,
   type XdrWriter,
 } from '../xdr/index.js';
@@ -680,8 +680,8 @@ export const rpcbprogV2 = {
     version: PMAP_VERS,
     number: PMAPPROC_NULL,
     name: 'PMAPPROC_NULL',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   /** Registers; false where another port is registered already. */
   PMAPPROC_SET: {
@@ -715,7 +715,7 @@ export const rpcbprogV2 = {
     version: PMAP_VERS,
     number: PMAPPROC_DUMP,
     name: 'PMAPPROC_DUMP',
-    args: nothing,
+    args: voidCodec,
     result: pmaplistCodec,
   } satisfies Procedure<void, pmaplist>,
   /** Calls a procedure of this host; silent on failure. */
@@ -842,8 +842,8 @@ export const rpcbprogV3 = {
     version: RPCBVERS,
     number: RPCBPROC_NULL,
     name: 'RPCBPROC_NULL',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   /** Registers; false where another address is registered already. */
   RPCBPROC_SET: {
@@ -877,7 +877,7 @@ export const rpcbprogV3 = {
     version: RPCBVERS,
     number: RPCBPROC_DUMP,
     name: 'RPCBPROC_DUMP',
-    args: nothing,
+    args: voidCodec,
     result: rpcblist_ptrCodec,
   } satisfies Procedure<void, rpcblist_ptr>,
   /** Calls a procedure of this host; silent on failure. */
@@ -895,7 +895,7 @@ export const rpcbprogV3 = {
     version: RPCBVERS,
     number: RPCBPROC_GETTIME,
     name: 'RPCBPROC_GETTIME',
-    args: nothing,
+    args: voidCodec,
     result: uint,
   } satisfies Procedure<void, number>,
   RPCBPROC_UADDR2TADDR: {
@@ -1057,8 +1057,8 @@ export const rpcbprogV4 = {
     version: RPCBVERS4,
     number: RPCBPROC_NULL,
     name: 'RPCBPROC_NULL',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   RPCBPROC_SET: {
     program: RPCBPROG,
@@ -1089,7 +1089,7 @@ export const rpcbprogV4 = {
     version: RPCBVERS4,
     number: RPCBPROC_DUMP,
     name: 'RPCBPROC_DUMP',
-    args: nothing,
+    args: voidCodec,
     result: rpcblist_ptrCodec,
   } satisfies Procedure<void, rpcblist_ptr>,
   /** Calls a procedure of this host; silent on failure, since it may be broadcast. */
@@ -1106,7 +1106,7 @@ export const rpcbprogV4 = {
     version: RPCBVERS4,
     number: RPCBPROC_GETTIME,
     name: 'RPCBPROC_GETTIME',
-    args: nothing,
+    args: voidCodec,
     result: uint,
   } satisfies Procedure<void, number>,
   RPCBPROC_UADDR2TADDR: {
@@ -1157,7 +1157,7 @@ export const rpcbprogV4 = {
     version: RPCBVERS4,
     number: RPCBPROC_GETSTAT,
     name: 'RPCBPROC_GETSTAT',
-    args: nothing,
+    args: voidCodec,
     result: rpcb_stat_byversCodec,
   } satisfies Procedure<void, rpcb_stat_byvers>,
 } as const;

@@ -19,7 +19,6 @@ import {
   list,
   type Named,
   nonEmptyList,
-  nothing,
   opaque,
   openEnumeration,
   optional,
@@ -30,6 +29,7 @@ import {
   uhyper,
   uint,
   unionOf,
+  voidCodec,
   type Field as XdrField,
 } from '../xdr/index.js';
 import { isWide } from './emit/output.js';
@@ -138,7 +138,7 @@ const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {
   double,
   quadruple,
   bool,
-  void: nothing,
+  void: voidCodec,
 } as Readonly<Record<Scalar, Codec<unknown>>>;
 
 class Builder {
@@ -170,7 +170,7 @@ class Builder {
   /** The arguments of a procedure: none, one, or several one after the other (rpcgen -N). */
   args(procedure: Procedure): Codec<unknown> {
     const [only] = procedure.args;
-    if (only === undefined) return nothing as Codec<unknown>;
+    if (only === undefined) return voidCodec as Codec<unknown>;
     if (procedure.args.length === 1) return this.codec(only.type);
     return tuple(procedure.args.map((arg, i) => ({ ...this.field(arg), name: arg.name || `arg${i + 1}` })));
   }

@@ -151,7 +151,7 @@ export const bool: Codec<boolean> = {
 };
 
 /** void: no bytes (RFC 4506 section 4.16). */
-export const nothing: Codec<void> = {
+export const voidCodec: Codec<void> = {
   minBytes: 0,
   encode: () => undefined,
   decode: () => undefined,

@@ -11,12 +11,12 @@ import {
   float,
   hyper,
   int,
-  nothing,
   opaque,
   quadruple,
   string,
   uhyper,
   uint,
+  voidCodec,
 } from './codec.js';
 import {
   array,
@@ -70,7 +70,7 @@ const SCALARS: Readonly<Record<ScalarName, unknown>> = {
   double,
   quadruple,
   bool,
-  void: nothing,
+  void: voidCodec,
 };
 
 /**

@@ -11,12 +11,12 @@ export {
   hyper,
   type Infer,
   int,
-  nothing,
   opaque,
   quadruple,
   string,
   uhyper,
   uint,
+  voidCodec,
   withPath,
 } from './codec.js';
 export {

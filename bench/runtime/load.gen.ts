@@ -6,7 +6,7 @@ import {
   codec,
   describe,
   type Description,
-  nothing,
+  voidCodec,
   type XdrReader,
   type XdrWriter,
 } from '../../xdr/index.js';
@@ -52,8 +52,8 @@ export const loadProgramV1 = {
     version: LOAD_VERSION,
     number: LOAD_NULL,
     name: 'LOAD_NULL',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   LOAD_SMALL: {
     program: LOAD_PROGRAM,

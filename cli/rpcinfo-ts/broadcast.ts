@@ -11,7 +11,7 @@ import { networkInterfaces } from 'node:os';
 import { formatUaddr, PMAP_PORT, parseUaddr, RPCBPROG } from '../../rpcbind/index.js';
 import { noCredentials, type Procedure } from '../../runtime/index.js';
 import { readReply, readReplyXid, writeCall } from '../../runtime/protocol.js';
-import { type Codec, nothing, XdrError, XdrReader, XdrWriter } from '../../xdr/index.js';
+import { type Codec, voidCodec, XdrError, XdrReader, XdrWriter } from '../../xdr/index.js';
 import { CliError, UsageError } from '../support/cli.js';
 import { printable } from '../support/terminal.js';
 import type { Request, Service } from './request.js';
@@ -152,8 +152,8 @@ function callit(version: number): Procedure<never, unknown> {
     version,
     number: CALLIT,
     name: 'CALLIT',
-    args: nothing as Codec<never>,
-    result: nothing,
+    args: voidCodec as Codec<never>,
+    result: voidCodec,
   };
 }
 

@@ -202,7 +202,7 @@ export class Output {
   codecOf(type: Type): string {
     switch (type.kind) {
       case 'void':
-        return this.xdr('nothing');
+        return this.xdr('voidCodec');
       case 'named':
         return this.of(type.type).codec;
       case 'list':

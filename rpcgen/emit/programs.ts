@@ -142,7 +142,7 @@ function argsOf(
 ): { argsType: string; argsCodec: string } {
   const { args } = procedure;
   const [only] = args;
-  if (only === undefined) return { argsType: 'void', argsCodec: out.xdr('nothing') };
+  if (only === undefined) return { argsType: 'void', argsCodec: out.xdr('voidCodec') };
   if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.outerCodecOf(only.type) };
   const base = `${context.base}${upperFirst(method)}Args`;
   const type = out.names.give(base);

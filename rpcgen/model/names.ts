@@ -56,7 +56,7 @@ export class Names {
 export const IMPORTABLE: ReadonlySet<string> = new Set(
   (
     'Codec Description MAX_LENGTH OtherBigint OtherNumber XdrReader XdrWriter array bool codec describe double fixedArray fixedOpaque float hyper int lenient list ' +
-    'nonEmptyList nothing opaque optional quadruple string uhyper uint'
+    'nonEmptyList opaque optional quadruple string uhyper uint voidCodec'
   ).split(' '),
 );
 

@@ -4,7 +4,14 @@
  * It does not know how messages travel.
  */
 
-import { nothing, withPath, XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../../xdr/index.js';
+import {
+  voidCodec,
+  withPath,
+  XdrError,
+  XdrReader,
+  type XdrReaderOptions,
+  XdrWriter,
+} from '../../xdr/index.js';
 import { type Credentials, noCredentials } from '../protocol/auth.js';
 import { type Refusal, ResultError, TimeoutError, TransportError } from '../protocol/errors.js';
 import { compose, type InterceptedCall, type Interceptor } from '../protocol/interceptor.js';
@@ -226,7 +233,7 @@ export class RpcClient implements Caller {
   /** Calls procedure 0, which every program has (RFC 5531 section 12.1), and says how long it took in milliseconds. */
   async ping(program: number, version: number, options?: CallOptions): Promise<number> {
     const startedAt = performance.now();
-    const procedure = { program, version, number: 0, name: 'NULL', args: nothing, result: nothing };
+    const procedure = { program, version, number: 0, name: 'NULL', args: voidCodec, result: voidCodec };
     await this.call(procedure, undefined, options);
     return performance.now() - startedAt;
   }

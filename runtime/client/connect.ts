@@ -4,7 +4,7 @@
  * by the caller, because rpcbind is a client of this folder and not the other way round.
  */
 
-import { nothing } from '../../xdr/index.js';
+import { voidCodec } from '../../xdr/index.js';
 import { ReplyError, RpcError, TransportError } from '../protocol/errors.js';
 import type { Caller, CallOptions, Procedure } from '../protocol/procedure.js';
 import type { ClientTransport } from '../protocol/transport.js';
@@ -152,7 +152,7 @@ async function mismatch(
   program: number,
   version: number,
 ): Promise<ReplyError | undefined> {
-  const ping = { program, version, number: 0, name: 'NULL', args: nothing, result: nothing };
+  const ping = { program, version, number: 0, name: 'NULL', args: voidCodec, result: voidCodec };
   try {
     await client.call(ping, undefined);
     return undefined;

@@ -4,7 +4,7 @@
  * given up. It knows no transport and no calls but its own.
  */
 
-import { nothing } from '../../xdr/index.js';
+import { voidCodec } from '../../xdr/index.js';
 import { TransportError } from '../protocol/errors.js';
 import type { Procedure } from '../protocol/procedure.js';
 
@@ -47,7 +47,7 @@ export class KeepAlive {
     if (this.isPinging || last === undefined || !isSilent || !this.doer.isNeeded()) return;
     this.isPinging = true;
     const { program, version } = last;
-    const ping = { program, version, number: 0, name: 'NULL', args: nothing, result: nothing };
+    const ping = { program, version, number: 0, name: 'NULL', args: voidCodec, result: voidCodec };
     try {
       await this.doer.ping(ping, everyMs);
     } catch (error) {

@@ -6,9 +6,9 @@ import {
   codec,
   describe,
   type Description,
-  nothing,
   opaque,
   string,
+  voidCodec,
   type XdrReader,
   type XdrWriter,
 } from '../../xdr/index.js';
@@ -269,7 +269,7 @@ export const execProgV1 = {
     version: EXEC_V1,
     number: EXEC_LIST,
     name: 'EXEC_LIST',
-    args: nothing,
+    args: voidCodec,
     result: exec_functionsCodec,
   } satisfies Procedure<void, exec_functions>,
 } as const;

@@ -7,9 +7,9 @@ import {
   describe,
   type Description,
   fixedOpaque,
-  nothing,
   opaque,
   string,
+  voidCodec,
   type XdrReader,
   type XdrWriter,
 } from '../../xdr/index.js';
@@ -539,7 +539,7 @@ export const kvProgV1 = {
     version: KV_V1,
     number: KV_STAT,
     name: 'KV_STAT',
-    args: nothing,
+    args: voidCodec,
     result: kv_statisticsCodec,
   } satisfies Procedure<void, kv_statistics>,
   /** Waits for changes: a call that the server answers when there is something to say. */

@@ -6,9 +6,9 @@ import {
   codec,
   describe,
   type Description,
-  nothing,
   opaque,
   string,
+  voidCodec,
   type XdrReader,
   type XdrWriter,
 } from '../../xdr/index.js';
@@ -279,7 +279,7 @@ export const methodsProgV1 = {
     version: METHODS_V1,
     number: METHODS_LIST,
     name: 'METHODS_LIST',
-    args: nothing,
+    args: voidCodec,
     result: methods_namesCodec,
   } satisfies Procedure<void, methods_names>,
   METHODS_HELP: {

@@ -126,7 +126,7 @@ describe('the type checker', () => {
       export const isSeven = (v: u): boolean => (v.status as bigint) === 7n;
       export const some: u[] = [{ status: 0n, names: [1] }, { status: 2n, why: '' }, { status: 7n as OtherBigint, code: 1 }];
       export const only: v = { status: 7n, code: 1 };
-      export const nothing: w = { d: 7n as OtherBigint };
+      export const other: w = { d: 7n as OtherBigint };
       // @ts-expect-error 0 has names
       export const a: u = { status: 0n };
       // @ts-expect-error names are of 0

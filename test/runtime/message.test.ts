@@ -16,7 +16,7 @@ import {
   writeRefusal,
   writeSuccess,
 } from '../../runtime/protocol.js';
-import { decode, encode, nothing, XdrReader, XdrWriter } from '../../xdr/index.js';
+import { decode, encode, voidCodec, XdrReader, XdrWriter } from '../../xdr/index.js';
 
 const uint = fc.integer({ min: 0, max: 0xffff_ffff });
 const NO_AUTH = { flavor: 0, body: new Uint8Array(0) };
@@ -31,7 +31,7 @@ describe('message header', () => {
   it('of a call is what rpcmsg.x says', () => {
     fc.assert(
       fc.property(uint, uint, uint, uint, uint, (xid, program, version, number, uid) => {
-        const procedure = { program, version, number, name: 'P', args: nothing, result: nothing };
+        const procedure = { program, version, number, name: 'P', args: voidCodec, result: voidCodec };
         const bytes = written((w) =>
           writeCall(w, xid, procedure, sysCredentials({ uid, gid: 2, gids: [3] })),
         );
@@ -66,7 +66,7 @@ describe('message header', () => {
   });
 
   const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-  const procedure = { program: 2, version: 3, number: 4, name: 'P', args: nothing, result: nothing };
+  const procedure = { program: 2, version: 3, number: 4, name: 'P', args: voidCodec, result: voidCodec };
   const body = Uint8Array.of(1, 2, 3, 4, 5);
   it.each<[string, Credentials, string]>([
     ['none', noCredentials, '0000000000000000'],

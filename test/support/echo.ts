@@ -1,7 +1,7 @@
 /** A small program for the tests of the runtime: it echoes, adds, fails and waits. */
 
 import { type CallContext, NoReply, type Procedure, type Service } from '../../runtime/index.js';
-import { hyper, int, nothing, opaque, string, struct } from '../../xdr/index.js';
+import { hyper, int, opaque, string, struct, voidCodec } from '../../xdr/index.js';
 
 export const ECHO_PROGRAM = 0x2000_1000;
 const base = { program: ECHO_PROGRAM, version: 1 };
@@ -9,11 +9,11 @@ const pair = struct({ a: int, b: int });
 
 export const echo = { ...base, number: 1, name: 'ECHO', args: string(), result: string() };
 export const add = { ...base, number: 2, name: 'ADD', args: pair, result: int };
-export const fail = { ...base, number: 3, name: 'FAIL', args: string(), result: nothing };
+export const fail = { ...base, number: 3, name: 'FAIL', args: string(), result: voidCodec };
 export const blob = { ...base, number: 4, name: 'BLOB', args: int, result: opaque() };
-export const slow = { ...base, number: 5, name: 'SLOW', args: nothing, result: int };
-export const silent = { ...base, number: 6, name: 'SILENT', args: nothing, result: nothing };
-export const misfit = { ...base, number: 7, name: 'MISFIT', args: nothing, result: int };
+export const slow = { ...base, number: 5, name: 'SLOW', args: voidCodec, result: int };
+export const silent = { ...base, number: 6, name: 'SILENT', args: voidCodec, result: voidCodec };
+export const misfit = { ...base, number: 7, name: 'MISFIT', args: voidCodec, result: int };
 
 function serve<A, R>(
   procedure: Procedure<A, R>,

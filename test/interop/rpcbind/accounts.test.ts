@@ -55,8 +55,8 @@ const AMPLIFY = `
 cat > /run/large.mjs <<'END'
 const { createServer } = await import(process.env.BIN + '/../runtime/index.js');
 const { connectRpcbind } = await import(process.env.BIN + '/../rpcbind/index.js');
-const { nothing, opaque } = await import(process.env.BIN + '/../xdr/index.js');
-const procedure = { program: 0x20000900, version: 1, number: 1, name: 'LARGE', args: nothing, result: opaque() };
+const { opaque, voidCodec } = await import(process.env.BIN + '/../xdr/index.js');
+const procedure = { program: 0x20000900, version: 1, number: 1, name: 'LARGE', args: voidCodec, result: opaque() };
 const service = { program: procedure.program, version: 1, name: 'LARGE', procedures: [{ procedure, handle: () => new Uint8Array(1000) }] };
 const server = createServer({ services: [service] });
 const { port } = await server.listenUdp({ host: '127.0.0.1' });

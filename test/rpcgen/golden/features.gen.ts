@@ -16,13 +16,13 @@ import {
   hyper,
   int,
   MAX_LENGTH,
-  nothing,
   opaque,
   optional,
   type OtherBigint,
   type OtherNumber,
   string,
   uint,
+  voidCodec,
   type XdrReader,
   type XdrWriter,
 } from '../../../xdr/index.js';
@@ -1409,8 +1409,8 @@ export const featuresProgV1 = {
     version: FEATURES_ONE,
     number: FEATURES_NULL,
     name: 'FEATURES_NULL',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   /** Adds two numbers. */
   FEATURES_ADD: {
@@ -1555,8 +1555,8 @@ export const featuresProgV2 = {
     version: FEATURES_TWO,
     number: FEATURES_NULL,
     name: 'FEATURES_NULL',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   FEATURES_ADD: {
     program: FEATURES_PROG,
@@ -1652,8 +1652,8 @@ export const wordsProgV1 = {
     version: WORDS_ONE,
     number: WORDS_GET,
     name: 'WORDS_GET',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
   WORDS_NEW: {
     program: WORDS_PROG,
@@ -1902,8 +1902,8 @@ export const wordsProgV2 = {
     version: WORDS_TWO,
     number: NEW,
     name: 'NEW',
-    args: nothing,
-    result: nothing,
+    args: voidCodec,
+    result: voidCodec,
   } satisfies Procedure<void, void>,
 } as const;
 

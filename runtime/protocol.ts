@@ -21,11 +21,9 @@ export {
   type Route,
 } from './client/connect.js';
 export {
-  authNone,
-  authSys,
-  type Flavor,
   type NoCredentials,
   type OtherCredentials,
+  readSysCredentials,
   type SysCredentials,
 } from './protocol/auth.js';
 export {
@@ -39,7 +37,13 @@ export {
   type DupCacheOptions,
   type DupCacheStats,
 } from './protocol/dupcache.js';
-export type { Executed, Refusal, ReplyErrorCode, TransportErrorCode } from './protocol/errors.js';
+export {
+  type Executed,
+  type Refusal,
+  type ReplyErrorCode,
+  SecurityError,
+  type TransportErrorCode,
+} from './protocol/errors.js';
 export type { InterceptedCall } from './protocol/interceptor.js';
 export {
   type CallHeader,
@@ -53,6 +57,7 @@ export {
   writeRefusal,
   writeSuccess,
 } from './protocol/message.js';
+export { rawCodec } from './protocol/raw.js';
 export {
   DEFAULT_MAX_FRAGMENTS,
   DEFAULT_MAX_RECORD_BYTES,
@@ -71,17 +76,34 @@ export {
   retryOptions,
 } from './protocol/retry.js';
 export { accept_stat, auth_flavor, auth_stat } from './protocol/rpcmsg.gen.js';
+export {
+  type AuthField,
+  type CallTarget,
+  type ClientSecurity,
+  NO_VERIFIER,
+  type ProtectedCall,
+  type ReplyProtection,
+  type SecuredCall,
+  type SecurityAcceptance,
+  type SecurityDecision,
+  type SecurityExchange,
+  type SecurityReply,
+  type ServerSecurity,
+  sealCall,
+} from './protocol/security.js';
 export { MAX_SHARE_SOURCES } from './protocol/shares.js';
 export type {
   ClientTransport,
   Listener,
   Netid,
+  PeerIdentity,
   Receive,
   ReplyChannel,
   TransportEvents,
   TransportKind,
 } from './protocol/transport.js';
 export {
+  type CallRequest,
   DEFAULT_CALL_TIMEOUT_MS,
   DEFAULT_MAX_PENDING,
   Dispatcher,

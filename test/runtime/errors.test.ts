@@ -14,7 +14,14 @@ import {
   type RpcClient,
   RpcError,
 } from '../../runtime/index.js';
-import { auth_stat, Dispatcher } from '../../runtime/protocol.js';
+import {
+  auth_stat,
+  type ClientSecurity,
+  Dispatcher,
+  NO_VERIFIER,
+  SecurityError,
+  sealCall,
+} from '../../runtime/protocol.js';
 import {
   array,
   type Codec,
@@ -155,6 +162,27 @@ describe('RpcError', () => {
     expect(await codeOf(call('ffffffff 00000000'), RpcError)).toBe('RPC_FRAMING');
     const refusal = '80000018 00000000 00000001 00000001 00000000 00000003 00000004';
     expect(await codeOf(call(refusal), RpcError)).toBe('RPC_VERSION');
+  });
+
+  it('RPC_UNVERIFIED and RPC_SECURITY', async () => {
+    const security: ClientSecurity = {
+      prepare: () => undefined,
+      renew: () => false,
+      protect: (args) => ({
+        seal: (target) => sealCall(target, NO_VERIFIER, () => NO_VERIFIER, args),
+        verify: () => {
+          throw new Error('not the server');
+        },
+        unwrap: (result) => result,
+      }),
+    };
+    const dispatcher = new Dispatcher();
+    dispatcher.add(echoService());
+    const clientWith = (more: Partial<ClientSecurity>): RpcClient =>
+      createClient(connectLoopback(dispatcher), { security: { ...security, ...more } });
+    expect(await codeOf(() => clientWith({}).call(echo, 'x'), RpcError)).toBe('RPC_UNVERIFIED');
+    const prepare = () => Promise.reject(new SecurityError('RPC_SECURITY', 'no ticket'));
+    expect(await codeOf(() => clientWith({ prepare }).call(echo, 'x'), RpcError)).toBe('RPC_SECURITY');
   });
 
   it('RPC_CONNECT', async () => {

@@ -9,7 +9,6 @@
 import { spawnSync } from 'node:child_process';
 import { AuthError, sysCredentials, TransportError } from '../runtime/index.js';
 import {
-  readSysCredentials,
   Dispatcher,
   emptyCallHeader,
   RecordFramer,
@@ -18,6 +17,7 @@ import {
   readCall,
   readReply,
   readReplyXid,
+  readSysCredentials,
   writeCall,
   writeRefusal,
   writeSuccess,

@@ -137,6 +137,13 @@ export {
   DEFAULT_MAX_UNSENT_BYTES,
 } from './transport/budget.js';
 export {
+  DEFAULT_IDLE_TIMEOUT_MS,
+  DEFAULT_MAX_BUFFERED_BYTES,
+  DEFAULT_MAX_PENDING_PER_CONNECTION,
+  DEFAULT_UPGRADE_TIMEOUT_MS,
+  type StreamListenOptions,
+} from './transport/connection.js';
+export {
   type ConnectionLimits,
   DEFAULT_MAX_CONNECTIONS,
   DEFAULT_MAX_CONNECTIONS_PER_SOURCE,
@@ -155,6 +162,7 @@ export {
   type NetlinkFailure,
   NLM_F_DUMP,
 } from './transport/netlink.js';
+export type { StreamUpgrade, UpgradedSocket } from './transport/recordstream.js';
 export { unmapped } from './transport/sockaddr.js';
 export { isLoopback, sourceOf } from './transport/source.js';
 export {
@@ -162,6 +170,7 @@ export {
   DEFAULT_CONNECT_TIMEOUT_MS,
   DEFAULT_MAX_RECONNECT_MS,
   DEFAULT_RECONNECT_MS,
+  type HandshakeConnection,
   MAX_UNIX_PATH_BYTES,
   MAX_WAITING_BYTES,
   type StreamOptions,
@@ -169,12 +178,8 @@ export {
   type UnixOptions,
 } from './transport/stream.js';
 export {
-  DEFAULT_IDLE_TIMEOUT_MS,
-  DEFAULT_MAX_BUFFERED_BYTES,
-  DEFAULT_MAX_PENDING_PER_CONNECTION,
   listenTcp,
   listenUnix,
-  type StreamListenOptions,
   type TcpListenOptions,
   type UnixListenOptions,
 } from './transport/streamlistener.js';

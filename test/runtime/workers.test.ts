@@ -13,7 +13,7 @@ import { hyper, int } from '../../xdr/index.js';
 import { until } from '../support/until.js';
 
 const module = new URL('./fixtures/worker.mjs', import.meta.url);
-const isBuilt = existsSync(new URL('../../dist/runtime/workers.js', import.meta.url));
+const isBuilt = existsSync(new URL('../../dist/runtime/server/workers.js', import.meta.url));
 const base = { program: 0x2000_1001, version: 1, args: int, result: int };
 const burn = { ...base, number: 1, name: 'BURN' };
 const fail = { ...base, number: 2, name: 'FAIL' };

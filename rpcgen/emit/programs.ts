@@ -223,17 +223,11 @@ function emitClient(
       '',
       ...docLines(each.procedure.doc, '  '),
       ...broken(`  ${each.method}(`, signature, `): Promise<${each.resultType}> {`),
-      `    return this.#caller.call(${table}.${each.key}, ${passed}, ${optionsOf(each)});`,
+      `    return this.#caller.call(${table}.${each.key}, ${passed}, options);`,
       '  }',
     );
   }
   out.write('}');
-}
-
-/** The options of a call; a deadline of the `.x` holds where the call says nothing else. */
-function optionsOf({ procedure }: Method): string {
-  const { deadlineMs } = procedure.annotations;
-  return deadlineMs === undefined ? 'options' : `{ timeoutMs: ${deadlineMs}, ...options }`;
 }
 
 function emitServer(

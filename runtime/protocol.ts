@@ -83,6 +83,7 @@ export {
   NO_VERIFIER,
   type ProtectedCall,
   type ReplyProtection,
+  readAcceptedReply,
   type SecuredCall,
   type SecurityAcceptance,
   type SecurityDecision,
@@ -102,6 +103,7 @@ export type {
   TransportEvents,
   TransportKind,
 } from './protocol/transport.js';
+export { randomXid } from './protocol/xid.js';
 export {
   type CallRequest,
   DEFAULT_CALL_TIMEOUT_MS,

@@ -9,7 +9,15 @@ import type { accept_stat, auth_stat } from './rpcmsg.gen.js';
 export type Executed = 'no' | 'unknown' | 'yes';
 
 /** Codes of {@link TransportError}. */
-export type TransportErrorCode = 'RPC_CONNECT' | 'RPC_CLOSED' | 'RPC_FRAMING';
+export type TransportErrorCode =
+  | 'RPC_CONNECT'
+  | 'RPC_CLOSED'
+  | 'RPC_FRAMING'
+  | 'RPC_TLS_NOT_OFFERED'
+  | 'RPC_TLS_UNTRUSTED'
+  | 'RPC_TLS_NAME'
+  | 'RPC_TLS_CLIENT'
+  | 'RPC_TLS';
 /** Codes of {@link ReplyError}. */
 export type ReplyErrorCode =
   | 'RPC_PROG_UNAVAIL'

@@ -13,8 +13,11 @@ export interface UpgradedSocket {
   readonly socket: net.Socket;
   /** What the peer proved. Default: nothing. */
   readonly identity?: PeerIdentity | undefined;
-  /** What an error of the new socket means, where its own message would not help. Default: its message. */
-  readonly explain?: ((error: Error) => Error | undefined) | undefined;
+  /**
+   * What it means that the new socket fails, or is closed by the peer, after so many records. Undefined where its message
+   * says it. Default: its message.
+   */
+  readonly explain?: ((error: Error, records: number) => Error | undefined) | undefined;
 }
 
 /** Replaces a socket. Rejects where the peer fails the handshake; the socket is then closed. */

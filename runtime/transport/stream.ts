@@ -213,7 +213,11 @@ class StreamClient implements ClientTransport {
       limitMs,
     );
     let onRecord = (record: Uint8Array): void => this.events?.message(record);
-    const deliver = (record: Uint8Array): void => onRecord(record);
+    let records = 0;
+    const deliver = (record: Uint8Array): void => {
+      records += 1;
+      onRecord(record);
+    };
     const stream = new RecordStream(socket, this.options, {
       data: (chunk) => {
         try {
@@ -230,7 +234,7 @@ class StreamClient implements ClientTransport {
       end: () => undefined,
       error: (error) => {
         clearTimeout(timer);
-        this.onBroken(socket, this.lossOf(error));
+        this.onBroken(socket, this.lossOf(error, records));
       },
     });
     this.stream = stream;
@@ -265,6 +269,7 @@ class StreamClient implements ClientTransport {
           stream.detach();
           const upgraded = await upgrade(socket);
           this.explain = upgraded.explain;
+          records = 0;
           stream.replace(upgraded.socket);
           return upgraded;
         },
@@ -286,13 +291,19 @@ class StreamClient implements ClientTransport {
     });
     socket.on('close', () => {
       clearTimeout(timer);
-      this.onBroken(socket, new TransportError('RPC_CLOSED', 'the server closed the connection', 'unknown'));
+      const error = new TransportError('RPC_CLOSED', 'the server closed the connection', 'unknown');
+      this.onBroken(socket, this.explained(error, records) ?? error);
     });
   }
 
-  private lossOf(error: NodeJS.ErrnoException): TransportError {
-    const known = this.explain?.(error);
-    if (known instanceof TransportError) return known;
+  private explained(error: Error, records: number): TransportError | undefined {
+    const known = this.explain?.(error, records);
+    return known instanceof TransportError ? known : undefined;
+  }
+
+  private lossOf(error: NodeJS.ErrnoException, records: number): TransportError {
+    const known = this.explained(error, records);
+    if (known !== undefined) return known;
     if (this.isConnected)
       return new TransportError('RPC_CLOSED', `the connection broke: ${error.message}`, 'unknown', error);
     const text =

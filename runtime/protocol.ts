@@ -21,11 +21,9 @@ export {
   type Route,
 } from './client/connect.js';
 export {
-  authNone,
-  authSys,
-  type Flavor,
   type NoCredentials,
   type OtherCredentials,
+  readSysCredentials,
   type SysCredentials,
 } from './protocol/auth.js';
 export {
@@ -39,7 +37,13 @@ export {
   type DupCacheOptions,
   type DupCacheStats,
 } from './protocol/dupcache.js';
-export type { Executed, Refusal, ReplyErrorCode, TransportErrorCode } from './protocol/errors.js';
+export {
+  type Executed,
+  type Refusal,
+  type ReplyErrorCode,
+  SecurityError,
+  type TransportErrorCode,
+} from './protocol/errors.js';
 export type { InterceptedCall } from './protocol/interceptor.js';
 export {
   type CallHeader,
@@ -53,6 +57,7 @@ export {
   writeRefusal,
   writeSuccess,
 } from './protocol/message.js';
+export { rawCodec } from './protocol/raw.js';
 export {
   DEFAULT_MAX_FRAGMENTS,
   DEFAULT_MAX_RECORD_BYTES,
@@ -71,17 +76,36 @@ export {
   retryOptions,
 } from './protocol/retry.js';
 export { accept_stat, auth_flavor, auth_stat } from './protocol/rpcmsg.gen.js';
+export {
+  type AuthField,
+  type CallTarget,
+  type ClientSecurity,
+  NO_VERIFIER,
+  type ProtectedCall,
+  type ReplyProtection,
+  readAcceptedReply,
+  type SecuredCall,
+  type SecurityAcceptance,
+  type SecurityDecision,
+  type SecurityExchange,
+  type SecurityReply,
+  type ServerSecurity,
+  sealCall,
+} from './protocol/security.js';
 export { MAX_SHARE_SOURCES } from './protocol/shares.js';
 export type {
   ClientTransport,
   Listener,
   Netid,
+  PeerIdentity,
   Receive,
   ReplyChannel,
   TransportEvents,
   TransportKind,
 } from './protocol/transport.js';
+export { randomXid } from './protocol/xid.js';
 export {
+  type CallRequest,
   DEFAULT_CALL_TIMEOUT_MS,
   DEFAULT_MAX_PENDING,
   Dispatcher,
@@ -115,6 +139,13 @@ export {
   DEFAULT_MAX_UNSENT_BYTES,
 } from './transport/budget.js';
 export {
+  DEFAULT_IDLE_TIMEOUT_MS,
+  DEFAULT_MAX_BUFFERED_BYTES,
+  DEFAULT_MAX_PENDING_PER_CONNECTION,
+  DEFAULT_UPGRADE_TIMEOUT_MS,
+  type StreamListenOptions,
+} from './transport/connection.js';
+export {
   type ConnectionLimits,
   DEFAULT_MAX_CONNECTIONS,
   DEFAULT_MAX_CONNECTIONS_PER_SOURCE,
@@ -133,6 +164,7 @@ export {
   type NetlinkFailure,
   NLM_F_DUMP,
 } from './transport/netlink.js';
+export type { StreamUpgrade, UpgradedSocket } from './transport/recordstream.js';
 export { unmapped } from './transport/sockaddr.js';
 export { isLoopback, sourceOf } from './transport/source.js';
 export {
@@ -140,6 +172,7 @@ export {
   DEFAULT_CONNECT_TIMEOUT_MS,
   DEFAULT_MAX_RECONNECT_MS,
   DEFAULT_RECONNECT_MS,
+  type HandshakeConnection,
   MAX_UNIX_PATH_BYTES,
   MAX_WAITING_BYTES,
   type StreamOptions,
@@ -147,12 +180,8 @@ export {
   type UnixOptions,
 } from './transport/stream.js';
 export {
-  DEFAULT_IDLE_TIMEOUT_MS,
-  DEFAULT_MAX_BUFFERED_BYTES,
-  DEFAULT_MAX_PENDING_PER_CONNECTION,
   listenTcp,
   listenUnix,
-  type StreamListenOptions,
   type TcpListenOptions,
   type UnixListenOptions,
 } from './transport/streamlistener.js';

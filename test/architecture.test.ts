@@ -6,7 +6,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '..');
-const LIBRARIES = ['xdr', 'rpcgen', 'runtime', 'rpcbind', 'services'];
+const LIBRARIES = ['xdr', 'rpcgen', 'runtime', 'rpcbind', 'security', 'services'];
 const MAX_LINES = 500;
 
 /** Which folders a file may reach, and which packages. */
@@ -15,6 +15,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   rpcgen: [],
   runtime: ['xdr'],
   rpcbind: ['xdr', 'runtime'],
+  security: ['xdr', 'runtime'],
   services: ['xdr', 'runtime', 'rpcbind'],
 };
 

@@ -17,8 +17,7 @@ import {
   RpcError,
   StatusError,
 } from '../../runtime/index.js';
-import { accept_stat, auth_stat, sourceOf } from '../../runtime/protocol.js';
-import type { Codec } from '../../xdr/index.js';
+import { accept_stat, auth_stat, rawCodec, sourceOf } from '../../runtime/protocol.js';
 import { isLocalPeer, userOfConnection } from '../kernel/owner.js';
 import { RPCBPROG, type rpcb_rmtcallargs } from '../rpcbind.gen.js';
 import type { Entry } from '../table/registry.js';
@@ -38,13 +37,6 @@ export const MAX_FORWARDED_CALLS = 256;
 export const MAX_FORWARDED_CALLS_SHARE = 64;
 /** Programs that a socket is kept open to, at most. */
 export const MAX_FORWARD_TARGETS = 64;
-
-/** Everything, as it stands: arguments and results are passed on undecoded. */
-const asIs: Codec<Uint8Array> = {
-  minBytes: 0,
-  encode: (w, v) => w.encoded(v),
-  decode: (r) => r.rest().slice(),
-};
 
 /**
  * Procedures that are not passed on, since the caller would be taken for this host: all of a
@@ -138,8 +130,8 @@ export class CallForwarder implements Forwarder {
         version: call.vers,
         number: call.proc,
         name: `procedure ${call.proc} of program ${call.prog}`,
-        args: asIs,
-        result: asIs,
+        args: rawCodec,
+        result: rawCodec,
       };
       const { credentials } = context;
       const result = await client.call(procedure, call.args, {

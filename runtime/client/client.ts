@@ -13,16 +13,19 @@ import {
   XdrWriter,
 } from '../../xdr/index.js';
 import { type Credentials, noCredentials } from '../protocol/auth.js';
-import { type Refusal, ResultError, TimeoutError, TransportError } from '../protocol/errors.js';
+import { type Refusal, ResultError, SecurityError, TransportError } from '../protocol/errors.js';
 import { compose, type InterceptedCall, type Interceptor } from '../protocol/interceptor.js';
 import { readReply, readReplyXid, refusalError, writeCall } from '../protocol/message.js';
 import type { Caller, CallOptions, Procedure } from '../protocol/procedure.js';
 import { nextStep, type RetryOptions, retryOptions } from '../protocol/retry.js';
+import type { ClientSecurity, ProtectedCall } from '../protocol/security.js';
 import type { ClientTransport } from '../protocol/transport.js';
 import { randomXid } from '../protocol/xid.js';
 import { clientCallChannel, clientResendChannel } from '../telemetry/events.js';
 import { Counters, type ProcedureStats, procedureStats } from '../telemetry/metrics.js';
 import { KeepAlive } from './keepalive.js';
+import { type Pending, timeoutOf } from './pending.js';
+import { callProtected, openReply, type ProtectedCaller, sealFor } from './protected.js';
 
 /** How a client makes its calls; each call may say otherwise. */
 export interface ClientOptions {
@@ -34,6 +37,11 @@ export interface ClientOptions {
   readonly backoff?: number;
   /** Default: none. */
   readonly credentials?: Credentials;
+  /**
+   * A mechanism that protects every call that has no credentials of its own, as RPCSEC_GSS does. It belongs to this client.
+   * Default: none.
+   */
+  readonly security?: ClientSecurity | undefined;
   /** Most calls under way at a time; one more is refused. Default {@link DEFAULT_MAX_PENDING_CALLS}. */
   readonly maxPendingCalls?: number;
   /** Bounds on what a reply may make us build. */
@@ -69,30 +77,12 @@ export const MAX_COUNTED_PROCEDURES = 1_024;
 
 const NO_OPTIONS: CallOptions = {};
 
-interface Pending {
-  readonly xid: number;
-  readonly procedure: Procedure;
-  readonly startedAt: number;
-  readonly retry: RetryOptions;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (reason: unknown) => void;
-  /** Kept for sending again; undefined where the transport does not lose messages. */
-  readonly message: Uint8Array | undefined;
-  readonly signal: AbortSignal | undefined;
-  readonly onAbort: (() => void) | undefined;
-  readonly counters: Counters;
-  attempt: number;
-  dueAt: number;
-  /** Replies that did not decode and were ignored, and why the last of them did not. */
-  undecoded: number;
-  lastReason: ResultError | undefined;
-}
-
 /** A client for one server. Made by {@link createClient}. */
 export class RpcClient implements Caller {
   private readonly transport: ClientTransport;
   private readonly retry: RetryOptions;
   private readonly credentials: Credentials;
+  private readonly security: ClientSecurity | undefined;
   private readonly maxPendingCalls: number;
   private readonly pending = new Map<number, Pending>();
   private readonly writer: XdrWriter;
@@ -100,9 +90,13 @@ export class RpcClient implements Caller {
   private timer: NodeJS.Timeout | undefined;
   private timerDueAt = Number.POSITIVE_INFINITY;
   private isClosed = false;
+  /** The xid that an interceptor's call was made with last. */
+  private usedXid: number | undefined;
   private readonly intercepted: ((call: InterceptedCall) => unknown) | undefined;
   private readonly counters = new Map<Procedure, Counters>();
   private readonly keepAlive: KeepAlive | undefined;
+  private readonly protectedCaller: ProtectedCaller = (procedure, args, options, secured) =>
+    this.makeCall(procedure, args, options, undefined, secured);
   private calls = 0;
   private resends = 0;
   private strayReplies = 0;
@@ -113,13 +107,14 @@ export class RpcClient implements Caller {
     this.transport = transport;
     this.retry = retryOptions(options);
     this.credentials = options.credentials ?? noCredentials;
+    this.security = options.security;
     this.maxPendingCalls = options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS;
     this.writer = new XdrWriter({ maxBytes: transport.maxMessageBytes });
     this.reader = new XdrReader(new Uint8Array(0), options.reader);
     const { interceptors = [], keepAliveMs = 0 } = options;
     if (interceptors.length > 0)
-      this.intercepted = compose(interceptors, ({ procedure, args, options: how }) =>
-        this.makeCall(procedure, args, how),
+      this.intercepted = compose(interceptors, ({ procedure, args, options: how, xid }) =>
+        this.secure(procedure, args, how, xid),
       );
     if (keepAliveMs > 0 && transport.reset !== undefined)
       this.keepAlive = new KeepAlive(keepAliveMs, {
@@ -157,10 +152,12 @@ export class RpcClient implements Caller {
    * reply that does not decode is ignored), or the reason of `signal`.
    */
   call<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions): Promise<R> {
-    if (this.intercepted === undefined) return this.makeCall(procedure, args, options);
+    if (this.intercepted === undefined) return this.secure(procedure, args, options);
     const call: InterceptedCall = {
       side: 'client',
       procedure: procedure as Procedure,
+      xid: this.takeXid(),
+      target: this.target,
       args,
       options: options ?? NO_OPTIONS,
     };
@@ -181,15 +178,39 @@ export class RpcClient implements Caller {
     this.transport.send(this.encodeCall(this.takeXid(), procedure, args, credentials));
   }
 
-  private makeCall<A, R>(procedure: Procedure<A, R>, args: A, options: CallOptions = NO_OPTIONS): Promise<R> {
+  /** Makes the call as it is, or protected where there is a mechanism. */
+  private secure<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions, xid?: number): Promise<R> {
+    return this.security === undefined || options?.credentials !== undefined
+      ? this.makeCall(procedure, args, options, xid)
+      : callProtected(
+          this.security,
+          procedure,
+          args,
+          options ?? NO_OPTIONS,
+          this.transport.maxMessageBytes,
+          this.protectedCaller,
+        );
+  }
+
+  private makeCall<A, R>(
+    procedure: Procedure<A, R>,
+    args: A,
+    options: CallOptions = NO_OPTIONS,
+    givenXid?: number,
+    secured?: ProtectedCall,
+  ): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const refusal = this.refusalToStart(options.signal);
       if (refusal !== undefined) {
         reject(refusal);
         return;
       }
-      const xid = this.takeXid();
-      const message = this.encodeCall(xid, procedure, args, options.credentials ?? this.credentials);
+      const xid = givenXid === undefined || this.usedXid === givenXid ? this.takeXid() : givenXid;
+      this.usedXid = givenXid;
+      const message =
+        secured === undefined
+          ? this.encodeCall(xid, procedure, args, options.credentials ?? this.credentials)
+          : sealFor(secured, xid, procedure as Procedure);
       const retry =
         options.retransmitMs === undefined && options.timeoutMs === undefined
           ? this.retry
@@ -210,7 +231,8 @@ export class RpcClient implements Caller {
         retry,
         resolve: resolve as (value: unknown) => void,
         reject,
-        message: this.transport.isLossy ? message.slice() : undefined,
+        message: this.transport.isLossy ? (secured === undefined ? message.slice() : message) : undefined,
+        secured,
         signal,
         onAbort,
         counters: this.countersOf(procedure as Procedure),
@@ -296,19 +318,24 @@ export class RpcClient implements Caller {
       this.strayReplies += 1;
       return;
     }
-    const { procedure } = call;
+    const { procedure, secured } = call;
     let refusal: Refusal | undefined;
     let result: unknown;
     try {
+      if (secured !== undefined) openReply(secured, call.xid, bytes, reader);
       refusal = readReply(reader);
       if (refusal === undefined) {
         result = procedure.result.decode(reader);
         reader.finish();
       }
     } catch (error) {
+      if (error instanceof SecurityError) {
+        this.onUnusable(call, error);
+        return;
+      }
       const text = error instanceof XdrError ? error.message : 'its codec failed';
       const message = `${procedure.name} at ${this.target}: the reply does not decode: ${text}`;
-      this.onUndecoded(call, new ResultError(message, { cause: error }));
+      this.onUnusable(call, new ResultError(message, { cause: error }));
       return;
     }
     this.heard(call);
@@ -327,7 +354,7 @@ export class RpcClient implements Caller {
    * On a connection that is the server's answer. A datagram proves nothing: anybody on the way, or who guesses port
    * and xid, can send one, and it is not to end a call whose answer may still come.
    */
-  private onUndecoded(call: Pending, error: ResultError): void {
+  private onUnusable(call: Pending, error: ResultError | SecurityError): void {
     if (this.transport.isLossy) {
       this.undecodedReplies += 1;
       call.undecoded += 1;
@@ -412,7 +439,7 @@ export class RpcClient implements Caller {
     if (call.message === undefined || nextStep(call.retry, call.attempt).action === 'give up') {
       this.forget(call);
       this.timeouts += 1;
-      this.reject(call, this.timeoutOf(call));
+      this.reject(call, timeoutOf(call, this.target));
       return;
     }
     call.attempt += 1;
@@ -420,15 +447,8 @@ export class RpcClient implements Caller {
     call.dueAt = call.startedAt + nextStep(call.retry, call.attempt).atMs;
     if (clientResendChannel.hasSubscribers)
       this.tell(clientResendChannel, call, performance.now() - call.startedAt);
-    this.transport.send(call.message);
-  }
-
-  private timeoutOf({ procedure, retry, undecoded, lastReason }: Pending): TimeoutError {
-    const text = `${procedure.name} at ${this.target}: no reply within ${Math.round(retry.timeoutMs) / 1000} s`;
-    if (undecoded === 0) return new TimeoutError(text);
-    const count = undecoded === 1 ? '1 reply that did' : `${undecoded} replies that did`;
-    const why = lastReason?.cause instanceof XdrError ? lastReason.cause.message : 'its codec failed';
-    return new TimeoutError(`${text} but ${count} not decode; the last: ${why}`, undecoded, lastReason);
+    const { secured } = call;
+    this.transport.send(secured === undefined ? call.message : sealFor(secured, call.xid, call.procedure));
   }
 }
 

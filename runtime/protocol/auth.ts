@@ -1,7 +1,6 @@
 /**
- * Who is calling: the authentication flavors of RFC 5531 section 8.2 and appendix A.
- * AUTH_NONE and AUTH_SYS are here; others plug in by {@link Flavor}. AUTH_SYS says who
- * the caller claims to be and proves nothing.
+ * Who is calling: AUTH_NONE and AUTH_SYS (RFC 5531 section 8.2 and appendix A). AUTH_SYS says who the caller claims to be
+ * and proves nothing. Mechanisms that prove something are in security.ts.
  */
 
 import { decode, encode, XdrError, type XdrWriter } from '../../xdr/index.js';
@@ -26,24 +25,16 @@ export interface SysCredentials {
   readonly gids: readonly number[];
 }
 
-/** Credentials of a flavor that a {@link Flavor} understood. */
+/** Credentials of another flavor, as a mechanism of security.ts understood them. */
 export interface OtherCredentials {
   readonly flavor: 'other';
   readonly number: number;
   readonly body: Uint8Array;
-  /** What the flavor made of the body. */
+  /** Who the caller proved to be: a Kerberos principal. */
   readonly principal?: string;
 }
 
 export type Credentials = NoCredentials | SysCredentials | OtherCredentials;
-
-/** How a server understands one flavor; TLS and GSS plug in here. */
-export interface Flavor {
-  /** Its number (RFC 5531 section 8.2). */
-  readonly number: number;
-  /** The credentials in `body` (at most 400 bytes); throws {@link AuthError} to refuse them. */
-  accept(body: Uint8Array, verifier: { readonly flavor: number; readonly body: Uint8Array }): Credentials;
-}
 
 /** The credentials of a caller that gives none. */
 export const noCredentials: NoCredentials = { flavor: 'none' };
@@ -66,22 +57,16 @@ export function sysCredentials(of: {
   };
 }
 
-/** AUTH_NONE: a body is allowed and ignored. */
-export const authNone: Flavor = { number: auth_flavor.AUTH_NONE, accept: () => noCredentials };
-
-/** AUTH_SYS. A body that does not decode is AUTH_BADCRED. */
-export const authSys: Flavor = {
-  number: auth_flavor.AUTH_SYS,
-  accept(body) {
-    try {
-      const { machinename, ...rest } = decode(authsys_parmsCodec, body);
-      return { flavor: 'sys', machineName: machinename, ...rest };
-    } catch (error) {
-      if (error instanceof XdrError) throw new AuthError(auth_stat.AUTH_BADCRED, error.message);
-      throw error;
-    }
-  },
-};
+/** The credentials in the body of an AUTH_SYS credential. Throws AuthError AUTH_BADCRED where it does not decode. */
+export function readSysCredentials(body: Uint8Array): SysCredentials {
+  try {
+    const { machinename, ...rest } = decode(authsys_parmsCodec, body);
+    return { flavor: 'sys', machineName: machinename, ...rest };
+  } catch (error) {
+    if (error instanceof XdrError) throw new AuthError(auth_stat.AUTH_BADCRED, error.message);
+    throw error;
+  }
+}
 
 /** Writes `opaque_auth`: flavor and body (RFC 5531 section 8.2). Throws XdrError where the body is over 400 bytes. */
 export function writeCredentials(writer: XdrWriter, credentials: Credentials): void {

@@ -9,7 +9,15 @@ import type { accept_stat, auth_stat } from './rpcmsg.gen.js';
 export type Executed = 'no' | 'unknown' | 'yes';
 
 /** Codes of {@link TransportError}. */
-export type TransportErrorCode = 'RPC_CONNECT' | 'RPC_CLOSED' | 'RPC_FRAMING';
+export type TransportErrorCode =
+  | 'RPC_CONNECT'
+  | 'RPC_CLOSED'
+  | 'RPC_FRAMING'
+  | 'RPC_TLS_NOT_OFFERED'
+  | 'RPC_TLS_UNTRUSTED'
+  | 'RPC_TLS_NAME'
+  | 'RPC_TLS_CLIENT'
+  | 'RPC_TLS';
 /** Codes of {@link ReplyError}. */
 export type ReplyErrorCode =
   | 'RPC_PROG_UNAVAIL'
@@ -20,7 +28,13 @@ export type ReplyErrorCode =
   | 'RPC_VERSION'
   | 'RPC_AUTH';
 /** Every code an {@link RpcError} may have; each has a row in docs/errors.md. */
-export type RpcErrorCode = TransportErrorCode | ReplyErrorCode | 'RPC_TIMEOUT' | 'RPC_GARBAGE_RESULT';
+export type RpcErrorCode =
+  | TransportErrorCode
+  | ReplyErrorCode
+  | 'RPC_TIMEOUT'
+  | 'RPC_GARBAGE_RESULT'
+  | 'RPC_UNVERIFIED'
+  | 'RPC_SECURITY';
 
 /** A call that did not end in a result. */
 export abstract class RpcError extends Error {
@@ -53,9 +67,9 @@ export class TimeoutError extends RpcError {
   /** Replies with the xid of this call that did not decode and were ignored. */
   readonly undecodedReplies: number;
   /** What was wrong with the last of them: its cause is the XdrError. Also the cause of this error. */
-  readonly lastReason: ResultError | undefined;
+  readonly lastReason: ResultError | SecurityError | undefined;
 
-  constructor(message: string, undecodedReplies = 0, lastReason?: ResultError) {
+  constructor(message: string, undecodedReplies = 0, lastReason?: ResultError | SecurityError) {
     super(message, lastReason === undefined ? undefined : { cause: lastReason });
     this.undecodedReplies = undecodedReplies;
     this.lastReason = lastReason;
@@ -96,7 +110,24 @@ export class ResultError extends RpcError {
 }
 
 /**
- * Thrown by a procedure or a flavor to refuse a call: the answer is MSG_DENIED, AUTH_ERROR
+ * The security mechanism of a client failed: `RPC_UNVERIFIED` where a reply on a connection has a verifier that is not the
+ * server's, or a result that was altered (over UDP such a reply is ignored, as one that does not decode is);
+ * `RPC_SECURITY` where calls cannot be protected, as without a Kerberos ticket.
+ */
+export class SecurityError extends RpcError {
+  override readonly name = 'SecurityError';
+  readonly code: 'RPC_UNVERIFIED' | 'RPC_SECURITY';
+  readonly executed: Executed;
+
+  constructor(code: 'RPC_UNVERIFIED' | 'RPC_SECURITY', message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.executed = code === 'RPC_SECURITY' ? 'no' : 'unknown';
+  }
+}
+
+/**
+ * Thrown by a procedure or a security mechanism to refuse a call: the answer is MSG_DENIED, AUTH_ERROR
  * with this status (RFC 5531 section 9).
  */
 export class AuthError extends Error {

@@ -9,6 +9,10 @@ import type { CallContext, CallOptions, Procedure } from './procedure.js';
 export interface InterceptedCall {
   readonly side: 'client' | 'server';
   readonly procedure: Procedure;
+  /** That of the message. On the client, a call that an interceptor makes once more gets another one. */
+  readonly xid: number;
+  /** Where the call goes: `udp 127.0.0.1:111`. On the server, the address it came to. */
+  readonly target: string;
   /** The arguments, decoded. */
   readonly args: unknown;
   /** On the server: who calls, and how. */

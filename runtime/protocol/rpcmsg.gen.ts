@@ -189,6 +189,13 @@ export const auth_stat = {
   AUTH_INVALIDRESP: 6,
   /** reason unknown */
   AUTH_FAILED: 7,
+  /**
+   * RPCSEC_GSS (RFC 2203 section 5.3.3.3)
+   * no such context; create one
+   */
+  RPCSEC_GSS_CREDPROBLEM: 13,
+  /** the context is of no use any more; create one */
+  RPCSEC_GSS_CTXPROBLEM: 14,
 } as const;
 export type auth_stat = (typeof auth_stat)[keyof typeof auth_stat];
 
@@ -456,7 +463,7 @@ export const authsys_parmsCodec: Codec<authsys_parms> = /* @__PURE__ */ codec(
 );
 
 /** Equal for all interfaces with the same wire format, whatever their names. */
-export const wireFingerprint = '701c0fee4acb67d187e7decf';
+export const wireFingerprint = 'bd958bc94519c92b00bfcc3b';
 
 /** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(

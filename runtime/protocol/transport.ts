@@ -26,6 +26,25 @@ export interface Peer {
   readonly localPort: number;
   /** The caller's user on a unix socket, where the system tells and the means to ask are installed. */
   readonly uid?: number;
+  /** What the peer has proved beyond its address, as by a certificate. Default: nothing. */
+  readonly identity?: PeerIdentity;
+  /** Whether what travels between the two ends is encrypted, as by TLS. Default false. */
+  readonly isEncrypted?: boolean;
+}
+
+/** What a peer proved by its certificate (RFC 9289 section 4). The certificate was verified against the authorities configured. */
+export interface PeerIdentity {
+  readonly kind: 'certificate';
+  /** The subject's common name; empty where it has none. */
+  readonly subject: string;
+  /** DNS names of the alternative name. */
+  readonly dnsNames: readonly string[];
+  /** IP addresses of the alternative name. */
+  readonly addresses: readonly string[];
+  /** `user@domain` of FreeBSD's otherName (OID 1.3.6.1.4.1.2238.1.1.1). */
+  readonly users: readonly string[];
+  /** SHA-256 of the certificate, 64 lower-case hexadecimal digits. */
+  readonly fingerprint: string;
 }
 
 /** Where one message came from, and the way back. */
@@ -39,13 +58,18 @@ export interface ReplyChannel {
    * What tells this sender from all others, where a message may arrive twice: the duplicate request
    * cache's key. Undefined where each message arrives once.
    */
-  readonly source?: string | number;
+  readonly source?: string | number | undefined;
   /** A call is being waited for: its answer comes later. Each has its {@link callEnded}. */
   callStarted?(): void;
   /** A call that was waited for has ended, with an answer or without. */
   callEnded?(): void;
   /** Sends a reply. The bytes are valid only during this call. */
   reply(message: Uint8Array): void;
+  /**
+   * Upgrades the connection once what was replied so far has been written, as to TLS (RFC 9289 section 4.1). Only where
+   * the connection can be upgraded, and was not.
+   */
+  upgrade?: (() => void) | undefined;
 }
 
 /** Takes one message; the bytes are valid only during this call. */

@@ -5,7 +5,7 @@
  */
 
 import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../../xdr/index.js';
-import { authNone, authSys, type Credentials, type Flavor, noCredentials } from '../protocol/auth.js';
+import { type Credentials, noCredentials, readSysCredentials } from '../protocol/auth.js';
 import {
   DUPLICATE_REPLAYED,
   DupCache,
@@ -13,21 +13,29 @@ import {
   type DupCacheStats,
 } from '../protocol/dupcache.js';
 import { AuthError, GarbageArgs, NoReply, type Refusal, StatusError } from '../protocol/errors.js';
-import { compose, type InterceptedCall, type Interceptor } from '../protocol/interceptor.js';
+import type { Interceptor } from '../protocol/interceptor.js';
 import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from '../protocol/message.js';
-import type { CallContext, Procedure, ServedProcedure, Service } from '../protocol/procedure.js';
+import type { CallContext, Procedure, Service } from '../protocol/procedure.js';
 import { accept_stat, auth_flavor, auth_stat, RPC_VERSION } from '../protocol/rpcmsg.gen.js';
+import type { ServerSecurity } from '../protocol/security.js';
 import type { Peer, ReplyChannel } from '../protocol/transport.js';
 import { duplicateChannel, type Outcome, serverCallChannel } from '../telemetry/events.js';
-import { Counters, type ProcedureStats, procedureStats } from '../telemetry/metrics.js';
+import type { ProcedureStats } from '../telemetry/metrics.js';
 import { Context } from './context.js';
+import { type MethodEntry, ProgramTable } from './programs.js';
+import { SecurityGate } from './securitygate.js';
 
 /** See {@link Dispatcher}. */
 export interface DispatcherOptions {
   /** Called with whatever a procedure failed with; the caller only learns SYSTEM_ERR. Default: nothing. */
   readonly onError?: (error: unknown, context: CallContext) => void;
-  /** Flavors beyond AUTH_NONE and AUTH_SYS; one with their number takes their place. */
-  readonly flavors?: readonly Flavor[];
+  /** Mechanisms beyond AUTH_NONE and AUTH_SYS; one with their number takes their place. Default: none. */
+  readonly security?: readonly ServerSecurity[];
+  /**
+   * Asked for every call once it is known who calls, before its arguments are decoded; throws AuthError to refuse it
+   * (AUTH_TOOWEAK where the caller should prove more). Default: every call is let in.
+   */
+  readonly authorize?: (request: CallRequest) => void;
   /** Bounds on what a call's arguments may make us build. */
   readonly reader?: XdrReaderOptions;
   /** Most bytes of one reply. Default 64 MiB; a datagram holds less and says so itself. */
@@ -55,6 +63,15 @@ export const DEFAULT_CALL_TIMEOUT_MS = 300_000;
 /** Default for the calls waited for at a time. */
 export const DEFAULT_MAX_PENDING = 65_536;
 
+/** A call that is to be let in or refused. */
+export interface CallRequest {
+  readonly program: number;
+  readonly version: number;
+  readonly procedure: number;
+  readonly peer: Peer;
+  readonly credentials: Credentials;
+}
+
 /** What a dispatcher has seen so far. */
 export interface DispatcherStats {
   readonly pending: number;
@@ -64,31 +81,12 @@ export interface DispatcherStats {
   readonly dupCache: DupCacheStats | undefined;
 }
 
-interface Program {
-  readonly versions: Map<number, Version>;
-  low: number;
-  high: number;
-}
-
-interface Version {
-  readonly service: Service;
-  readonly procedures: Map<number, MethodEntry>;
-}
-
-/** A procedure with its counters. */
-interface MethodEntry {
-  readonly procedure: Procedure;
-  readonly isIdempotent: boolean;
-  readonly handle: (args: never, context: CallContext) => unknown;
-  readonly counters: Counters;
-}
-
 /** Finds and runs procedures. Made by a server; used alone where calls come by other ways than its listeners. */
 export class Dispatcher {
-  private readonly programs = new Map<number, Program>();
-  private readonly flavors = new Map<number, Flavor>();
+  private readonly programs: ProgramTable;
+  private readonly security: SecurityGate | undefined;
+  private readonly authorize: ((request: CallRequest) => void) | undefined;
   private readonly onError: (error: unknown, context: CallContext) => void;
-  private readonly interceptors: readonly Interceptor[];
   private readonly cache: DupCache | undefined;
   private readonly mayReplay: ((peer: Peer, bytes: number) => boolean) | undefined;
   private readonly callTimeoutMs: number;
@@ -106,7 +104,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions = {}) {
     this.onError = options.onError ?? (() => undefined);
-    this.interceptors = options.interceptors ?? [];
+    this.programs = new ProgramTable(options.interceptors ?? []);
     this.cache = options.dupCache === false ? undefined : new DupCache(options.dupCache);
     this.mayReplay = options.mayReplay;
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
@@ -115,8 +113,16 @@ export class Dispatcher {
     this.writer = new XdrWriter(
       options.maxReplyBytes === undefined ? {} : { maxBytes: options.maxReplyBytes },
     );
-    for (const flavor of [authNone, authSys, ...(options.flavors ?? [])])
-      this.flavors.set(flavor.number, flavor);
+    this.authorize = options.authorize;
+    const mechanisms = options.security ?? [];
+    this.security =
+      mechanisms.length === 0
+        ? undefined
+        : new SecurityGate(mechanisms, this.maxPending, {
+            accepted: (message, channel, credentials, args) =>
+              this.enter(message, channel, credentials, args),
+            failed: (error, channel, xid) => this.refuseCaller(error, channel, xid),
+          });
   }
 
   /** Calls whose procedures have not settled. */
@@ -126,69 +132,23 @@ export class Dispatcher {
 
   /** Every service, in the order they were added. */
   get services(): readonly Service[] {
-    return [...this.programs.values()].flatMap((program) =>
-      [...program.versions.values()].map(({ service }) => service),
-    );
+    return this.programs.services;
   }
 
   /** Counters and latencies so far, of the services there are now. */
   stats(): DispatcherStats {
-    const procedures: ProcedureStats[] = [];
-    for (const { versions } of this.programs.values())
-      for (const { procedures: methods } of versions.values())
-        for (const { procedure, counters } of methods.values()) {
-          if (counters.calls > 0) procedures.push(procedureStats(procedure, counters));
-        }
+    const procedures = this.programs.stats();
     return { pending: this.waiting.size, procedures, dupCache: this.cache?.stats() };
   }
 
   /** Adds one version of a program. Throws RangeError where it is served already, or two procedures share a number. */
   add(service: Service): void {
-    const program = this.programs.get(service.program) ?? {
-      versions: new Map<number, Version>(),
-      low: service.version,
-      high: service.version,
-    };
-    const name = `${service.name} (program ${service.program}) version ${service.version}`;
-    if (program.versions.has(service.version)) throw new RangeError(`${name} is served already`);
-    const procedures = new Map<number, MethodEntry>();
-    for (const served of service.procedures) {
-      const { number } = served.procedure;
-      if (procedures.has(number)) throw new RangeError(`${name} has two procedures of number ${number}`);
-      procedures.set(number, this.open(served));
-    }
-    program.versions.set(service.version, { service, procedures });
-    program.low = Math.min(program.low, service.version);
-    program.high = Math.max(program.high, service.version);
-    this.programs.set(service.program, program);
-  }
-
-  private open(served: ServedProcedure): MethodEntry {
-    const { procedure } = served;
-    const run = compose(this.interceptors, (call: InterceptedCall) =>
-      served.handle(call.args, call.context as CallContext),
-    );
-    return {
-      procedure,
-      // Procedure 0 does nothing, however often (RFC 5531 section 12.1).
-      isIdempotent: procedure.idempotent === true || procedure.number === 0,
-      handle:
-        this.interceptors.length === 0
-          ? (args, context) => served.handle(args, context)
-          : (args, context) => run({ side: 'server', procedure, args, context }),
-      counters: new Counters(),
-    };
+    this.programs.add(service);
   }
 
   /** Takes a service out again. Calls under way are finished. */
   remove(service: Service): void {
-    const program = this.programs.get(service.program);
-    if (program?.versions.get(service.version)?.service !== service) return;
-    program.versions.delete(service.version);
-    if (program.versions.size === 0) this.programs.delete(service.program);
-    const versions = [...program.versions.keys()];
-    program.low = Math.min(...versions);
-    program.high = Math.max(...versions);
+    this.programs.remove(service);
   }
 
   /** Resolves when no call is under way. */
@@ -214,38 +174,71 @@ export class Dispatcher {
         this.refuse(origin, header.xid, { denied: 'RPC_MISMATCH', low: RPC_VERSION, high: RPC_VERSION });
         return;
       }
+      if (this.security?.handle(header, message, reader.offset, origin) === true) return;
       credentials = this.authenticate();
     } catch (error) {
-      if (error instanceof AuthError)
-        this.refuse(origin, header.xid, { denied: 'AUTH_ERROR', why: error.why });
-      else if (error instanceof XdrError && error.code === 'XDR_LIMIT')
-        this.refuse(origin, header.xid, { denied: 'AUTH_ERROR', why: auth_stat.AUTH_BADCRED });
-      // A header that is cut off was never a call; anything else is a fault of a flavor.
-      else if (!(error instanceof XdrError)) {
-        this.refuse(origin, header.xid, { status: accept_stat.SYSTEM_ERR });
-        this.report(
-          error,
-          new Context(origin, noCredentials, unknownProcedure, header.xid, 0, 0, undefined, NO_ENTRY),
-        );
-      }
+      // A header that is cut off was never a call.
+      if (!(error instanceof XdrError) || error.code === 'XDR_LIMIT')
+        this.refuseCaller(error, origin, header.xid);
       return;
     }
-    this.find(message, origin, credentials);
+    this.find(message, reader.offset, origin, credentials);
+  }
+
+  /** A call that a mechanism has accepted, perhaps later than it came. */
+  private enter(
+    message: Uint8Array,
+    channel: ReplyChannel,
+    credentials: Credentials,
+    args: Uint8Array | undefined,
+  ): void {
+    const { reader, header } = this;
+    reader.reset(message);
+    readCall(reader, header);
+    const at = reader.offset;
+    if (args === undefined) {
+      this.find(message, at, channel, credentials);
+      return;
+    }
+    reader.reset(args);
+    this.find(args, 0, channel, credentials);
+  }
+
+  /** Tells a caller that it is not let in, or that its mechanism failed here. */
+  private refuseCaller(error: unknown, channel: ReplyChannel, xid: number): void {
+    if (error instanceof AuthError) this.refuse(channel, xid, { denied: 'AUTH_ERROR', why: error.why });
+    else if (error instanceof XdrError)
+      this.refuse(channel, xid, { denied: 'AUTH_ERROR', why: auth_stat.AUTH_BADCRED });
+    else {
+      this.refuse(channel, xid, { status: accept_stat.SYSTEM_ERR });
+      this.report(
+        error,
+        new Context(channel, noCredentials, unknownProcedure, xid, 0, 0, undefined, NO_ENTRY),
+      );
+    }
   }
 
   private authenticate(): Credentials {
-    const { header } = this;
-    if (header.credFlavor === auth_flavor.AUTH_NONE && header.credBody.length === 0) return noCredentials;
-    const flavor = this.flavors.get(header.credFlavor);
-    if (flavor === undefined)
-      throw new AuthError(auth_stat.AUTH_REJECTEDCRED, `flavor ${header.credFlavor} is not spoken here`);
-    return flavor.accept(header.credBody, { flavor: header.verfFlavor, body: header.verfBody });
+    const { credFlavor, credBody } = this.header;
+    // A body of AUTH_NONE is allowed and ignored.
+    if (credFlavor === auth_flavor.AUTH_NONE) return noCredentials;
+    if (credFlavor === auth_flavor.AUTH_SYS) return readSysCredentials(credBody);
+    throw new AuthError(auth_stat.AUTH_REJECTEDCRED, `flavor ${credFlavor} is not supported here`);
   }
 
   /** From the header on: program, version, procedure, in the order a caller learns most from. */
-  private find(message: Uint8Array, origin: ReplyChannel, credentials: Credentials): void {
+  private find(message: Uint8Array, argsAt: number, origin: ReplyChannel, credentials: Credentials): void {
     const { header } = this;
     const { xid } = header;
+    if (this.authorize !== undefined) {
+      try {
+        const { program, version, procedure } = header;
+        this.authorize({ program, version, procedure, peer: origin.peer, credentials });
+      } catch (error) {
+        this.refuseCaller(error, origin, xid);
+        return;
+      }
+    }
     const program = this.programs.get(header.program);
     if (program === undefined) {
       this.refuse(origin, xid, { status: accept_stat.PROG_UNAVAIL });
@@ -270,7 +263,7 @@ export class Dispatcher {
     if (source !== undefined) {
       if (this.waiting.size >= this.maxPending) return;
       if (this.cache !== undefined && !method.isIdempotent) {
-        duplicate = this.first(this.cache, source, message, origin, method.procedure, now);
+        duplicate = this.first(this.cache, source, message, argsAt, origin, method.procedure, now);
         if (duplicate < 0) return;
       }
     }
@@ -296,11 +289,12 @@ export class Dispatcher {
     cache: DupCache,
     source: number | string,
     message: Uint8Array,
+    argsAt: number,
     origin: ReplyChannel,
     procedure: Procedure,
     now: number,
   ): number {
-    const entry = cache.begin(source, this.header, message, this.reader.offset, now);
+    const entry = cache.begin(source, this.header, message, argsAt, now);
     if (entry >= 0) return entry;
     const { reply } = cache;
     const isReplayed =

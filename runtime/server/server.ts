@@ -6,10 +6,10 @@
 import type { Service } from '../protocol/procedure.js';
 import type { Listener, Receive, ReplyChannel } from '../protocol/transport.js';
 import { ByteBudget } from '../transport/budget.js';
+import type { StreamListenOptions } from '../transport/connection.js';
 import {
   listenTcp,
   listenUnix,
-  type StreamListenOptions,
   type TcpListenOptions,
   type UnixListenOptions,
 } from '../transport/streamlistener.js';

@@ -30,8 +30,11 @@ export interface ClientCallEvent {
 
 /** Published on `rpcbind-ts:server:connection`. */
 export interface ConnectionEvent {
-  readonly event: 'open' | 'close';
+  /** 'upgrade': TLS has begun on it; 'upgrade failed': the handshake failed, and it is closed. */
+  readonly event: 'open' | 'close' | 'upgrade' | 'upgrade failed';
   readonly peer: Peer;
+  /** Why the handshake failed. */
+  readonly error?: unknown;
 }
 
 /** Published on `rpcbind-ts:server:duplicate`: a call that had come before was answered from the cache, or dropped. */

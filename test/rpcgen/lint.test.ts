@@ -47,7 +47,7 @@ describe('lint', () => {
     const text = 'program P { version V { void N(void) = 0;\n/* F */\nstring F(string) = 1; } = 1; } = 9;';
     expect(said(text).map((line) => line.slice(0, 32))).toEqual([
       '3:1 unbounded the result has no ',
-      '3:10 unbounded this has no maxi',
+      '3:10 unbounded this has no maxim',
     ]);
   });
 });

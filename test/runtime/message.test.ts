@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { type Credentials, noCredentials, sysCredentials } from '../../runtime/index.js';
 import { type rpc_msg, rpc_msgCodec } from '../../runtime/protocol/rpcmsg.gen.js';
 import {
-  authNone,
   emptyCallHeader,
   type Refusal,
   readCall,
@@ -88,12 +87,6 @@ describe('message header', () => {
     const of = (size: number): Credentials => ({ flavor: 'other', number: 6, body: new Uint8Array(size) });
     expect(written((w) => writeCall(w, 1, procedure, of(400)))).toHaveLength(440);
     expect(() => written((w) => writeCall(w, 1, procedure, of(401)))).toThrow('at most 400');
-  });
-
-  it('with AUTH_NONE is of a caller without credentials, whatever body comes with it', () => {
-    expect(noCredentials).toEqual({ flavor: 'none' });
-    for (const size of [0, 8])
-      expect(authNone.accept(new Uint8Array(size), NO_AUTH)).toEqual({ flavor: 'none' });
   });
 
   const refusals: Refusal[] = [

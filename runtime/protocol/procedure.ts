@@ -20,12 +20,12 @@ export interface Procedure<A = unknown, R = unknown> {
    * True where running it twice is as good as once, as with a look-up: calls over UDP then take no room
    * in the duplicate request cache. Default false.
    */
-  readonly idempotent?: boolean;
+  readonly idempotent?: boolean | undefined;
   /**
    * How long one call may take, in milliseconds, as the `.x` says it. Clients made by rpcgen-ts send it as `timeoutMs`
    * where the call says nothing else; nothing else obeys it.
    */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
 }
 
 /** What may be said of one call; what is not said is taken from the client's own options. */

@@ -42,10 +42,10 @@ export function decodeThousand(r: XdrReader): thousand {
 
 export const thousandCodec: Codec<thousand> = /* @__PURE__ */ codec(4000, encodeThousand, decodeThousand);
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = '61302fdc6d8012a5b1ff632c';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     small: [

@@ -56,7 +56,7 @@ export const mappingCodec: Codec<mapping> = /* @__PURE__ */ codec(16, encodeMapp
 
 /**
  * Mappings, one after the other (RFC 1833 section 3.1).
- * A node of a linked list, which is an array here; the wire's `next` is its order.
+ * A node of a linked list. The list is an array; the member `next` is implied by the order.
  */
 export type pmapnode = {
   map: mapping;
@@ -198,7 +198,7 @@ export const rpcbCodec: Codec<rpcb> = /* @__PURE__ */ codec(20, encodeRpcb, deco
 
 /**
  * Mappings, one after the other (RFC 1833 section 2.1).
- * A node of a linked list, which is an array here; the wire's `rpcb_next` is its order.
+ * A node of a linked list. The list is an array; the member `rpcb_next` is implied by the order.
  */
 export type rp__list = {
   rpcb_map: rpcb;
@@ -348,7 +348,7 @@ export const rpcb_entryCodec: Codec<rpcb_entry> = /* @__PURE__ */ codec(
   decodeRpcb_entry,
 );
 
-/** A node of a linked list, which is an array here; the wire's `rpcb_entry_next` is its order. */
+/** A node of a linked list. The list is an array; the member `rpcb_entry_next` is implied by the order. */
 export type rpcb_entry_list = {
   rpcb_entry_map: rpcb_entry;
 };
@@ -411,7 +411,7 @@ export const rpcb_entry_list_ptrCodec: Codec<rpcb_entry_list_ptr> = /* @__PURE__
 
 /**
  * How often one program was looked up (RFC 1833 section 2.1).
- * A node of a linked list, which is an array here; the wire's `next` is its order.
+ * A node of a linked list. The list is an array; the member `next` is implied by the order.
  */
 export type rpcbs_addrlist = {
   prog: number;
@@ -489,7 +489,7 @@ export const rpcbs_addrlist_ptrCodec: Codec<rpcbs_addrlist_ptr> = /* @__PURE__ *
 
 /**
  * How often one procedure was called by way of rpcbind (RFC 1833 section 2.1).
- * A node of a linked list, which is an array here; the wire's `next` is its order.
+ * A node of a linked list. The list is an array; the member `next` is implied by the order.
  */
 export type rpcbs_rmtcalllist = {
   prog: number;
@@ -771,9 +771,9 @@ export class RpcbprogV2Client {
   }
 }
 
-/** What serves RPCBPROG version 2. */
+/** The handlers of RPCBPROG version 2. */
 export interface RpcbprogV2Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   null?(context: CallContext): void | Promise<void>;
 
   /** Registers; false where another port is registered already. */
@@ -791,7 +791,7 @@ export interface RpcbprogV2Handlers {
   callit(args: call_args, context: CallContext): call_result | Promise<call_result>;
 }
 
-/** RPCBPROG version 2, served by `handlers`. */
+/** The service of RPCBPROG version 2 that calls `handlers`. */
 export function createRpcbprogV2(handlers: RpcbprogV2Handlers): Service {
   return {
     program: RPCBPROG,
@@ -979,9 +979,9 @@ export class RpcbprogV3Client {
   }
 }
 
-/** What serves RPCBPROG version 3. */
+/** The handlers of RPCBPROG version 3. */
 export interface RpcbprogV3Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   null?(context: CallContext): void | Promise<void>;
 
   /** Registers; false where another address is registered already. */
@@ -1006,7 +1006,7 @@ export interface RpcbprogV3Handlers {
   taddr2uaddr(args: netbuf, context: CallContext): string | Promise<string>;
 }
 
-/** RPCBPROG version 3, served by `handlers`. */
+/** The service of RPCBPROG version 3 that calls `handlers`. */
 export function createRpcbprogV3(handlers: RpcbprogV3Handlers): Service {
   return {
     program: RPCBPROG,
@@ -1251,9 +1251,9 @@ export class RpcbprogV4Client {
   }
 }
 
-/** What serves RPCBPROG version 4. */
+/** The handlers of RPCBPROG version 4. */
 export interface RpcbprogV4Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   null?(context: CallContext): void | Promise<void>;
 
   set(args: rpcb, context: CallContext): boolean | Promise<boolean>;
@@ -1285,7 +1285,7 @@ export interface RpcbprogV4Handlers {
   getstat(context: CallContext): rpcb_stat_byvers | Promise<rpcb_stat_byvers>;
 }
 
-/** RPCBPROG version 4, served by `handlers`. */
+/** The service of RPCBPROG version 4 that calls `handlers`. */
 export function createRpcbprogV4(handlers: RpcbprogV4Handlers): Service {
   return {
     program: RPCBPROG,
@@ -1348,10 +1348,10 @@ export function createRpcbprogV4(handlers: RpcbprogV4Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'd5360a8e68e90ab5314fc2f2';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     mapping: ['struct', ['prog', 'uint'], ['vers', 'uint'], ['prot', 'uint'], ['port', 'uint']],

@@ -1,4 +1,4 @@
-/** The compiler as functions: text to tree, tree to checked interface. It reads no files. */
+/** The compiler as functions: from text to syntax tree, from syntax tree to checked interface. It reads no files. */
 
 import { Diagnostics, type Source } from './model/errors.js';
 import type { Interface } from './model/model.js';
@@ -7,13 +7,13 @@ import type { Module } from './syntax/ast.js';
 import { parseModule } from './syntax/parser.js';
 import type { PreprocessOptions } from './syntax/preprocess.js';
 
-/** How a text is read. */
+/** Options of parsing. */
 export interface ParseOptions extends PreprocessOptions {
-  /** The file's name, for messages and for the head of the output. Default `input.x`. */
-  readonly name?: string;
+  /** The file name, for messages and for the header of the output. Default `input.x`. */
+  readonly name?: string | undefined;
 }
 
-/** The tree of a `.x`. Throws {@link IdlError} with everything that does not parse. */
+/** Parses a `.x` to its syntax tree. Throws {@link IdlError} with all syntax errors. */
 export function parse(text: string, options: ParseOptions = {}): Module {
   const diagnostics = new Diagnostics();
   const module = parseModule(sourceOf(text, options), diagnostics, options);
@@ -21,7 +21,7 @@ export function parse(text: string, options: ParseOptions = {}): Module {
   return module;
 }
 
-/** The checked interface of a tree. Throws {@link IdlError} with everything that is wrong. */
+/** Checks a syntax tree and resolves its names. Throws {@link IdlError} with all errors. */
 export function check(module: Module, options: CheckOptions = {}): Interface {
   const diagnostics = new Diagnostics();
   const model = checkModule(module, diagnostics, options);
@@ -29,7 +29,7 @@ export function check(module: Module, options: CheckOptions = {}): Interface {
   return model;
 }
 
-/** Both at once, and the errors of both in one {@link IdlError}. */
+/** Parses and checks. Throws one {@link IdlError} with the errors of both steps. */
 export function compile(text: string, options: ParseOptions & CheckOptions = {}): Interface {
   const diagnostics = new Diagnostics();
   const module = parseModule(sourceOf(text, options), diagnostics, options);

@@ -1,7 +1,7 @@
 /**
- * A checked interface into live codecs and procedures, for calling a program nobody compiled.
- * They take the same values and give the same bytes as the generated ones, and count depth
- * at the same places. The only file of this folder that knows the codec library.
+ * Makes codecs and procedures of a checked interface at run time, so that a program can be called without generated
+ * code. They accept the same values, produce the same bytes and count depth like the generated ones. This is the only
+ * file of this folder that imports the codec library.
  */
 
 import {
@@ -34,7 +34,7 @@ import {
 } from '../xdr/index.js';
 import { isWide } from './emit/output.js';
 import { components } from './model/graph.js';
-import { anyHold, targets } from './model/layout.js';
+import { referencedTypes, typesIn } from './model/layout.js';
 import type {
   CodecOptions,
   Field,
@@ -47,21 +47,21 @@ import type {
 } from './model/model.js';
 import { methodNames } from './model/names.js';
 
-/** One procedure, of the same form as the runtime's `Procedure`, so that every client can call it. */
+/** A procedure; compatible with `Procedure` of the runtime, so that every client can call it. */
 export interface LiveProcedure {
   readonly program: number;
   readonly version: number;
   readonly number: number;
   readonly name: string;
-  /** The method it would be in a generated client. */
+  /** Its method name in a generated client. */
   readonly method: string;
   readonly args: Codec<unknown>;
   readonly result: Codec<unknown>;
   readonly doc: string | undefined;
-  /** As the `.x` says by `@rpc:idempotent`. */
-  readonly idempotent?: boolean;
-  /** Milliseconds that one call may take, as the `.x` says by `@rpc:deadline`. */
-  readonly deadlineMs?: number;
+  /** Whether the `.x` declares it `@rpc:idempotent`. */
+  readonly idempotent?: boolean | undefined;
+  /** Maximum duration of one call, in milliseconds, as the `.x` declares it by `@rpc:deadline`. */
+  readonly deadlineMs?: number | undefined;
 }
 
 export interface LiveVersion {
@@ -78,20 +78,20 @@ export interface LiveProgram {
   readonly doc: string | undefined;
 }
 
-/** An interface ready for use at run time. */
+/** An interface with codecs and procedures made at run time. */
 export interface LiveInterface {
   readonly name: string;
-  /** By the names of the `.x`. A node of a linked list stands for the list that begins with it. */
+  /** By the names in the `.x`. The name of a linked list's node stands for the list that begins with it. */
   readonly types: ReadonlyMap<string, Codec<unknown>>;
   readonly constants: ReadonlyMap<string, number | bigint | string>;
   readonly programs: readonly LiveProgram[];
 }
 
-/** Live codecs for all types, and procedures for all programs, of a checked interface. */
+/** Makes codecs of all types and procedures of all programs of a checked interface. */
 export function live(model: Interface, options: CodecOptions = {}): LiveInterface {
-  const builder = new Builder(model, options);
+  const builder = new CodecBuilder(model, options);
   const types = new Map<string, Codec<unknown>>();
-  for (const type of model.types) types.set(type.name, builder.outer(builder.wire(type)));
+  for (const type of model.types) types.set(type.name, builder.publicCodec(builder.codecOfName(type)));
   const constants = new Map(
     model.constants.map(({ name, value }): [string, number | bigint | string] => [
       name,
@@ -108,10 +108,11 @@ export function live(model: Interface, options: CodecOptions = {}): LiveInterfac
           number: numberOf(procedure.number),
           name: procedure.name,
           method: methods[i] as string,
-          args: builder.outer(builder.args(procedure)),
-          result: builder.outer(builder.codec(procedure.result)),
+          args: builder.publicCodec(builder.args(procedure)),
+          result: builder.publicCodec(builder.codec(procedure.result)),
           doc: procedure.doc,
-          ...carried(procedure),
+          idempotent: procedure.annotations.idempotent,
+          deadlineMs: procedure.annotations.deadlineMs,
         }),
       );
       return { name: version.name, number: numberOf(version.number), procedures, doc: version.doc };
@@ -119,14 +120,6 @@ export function live(model: Interface, options: CodecOptions = {}): LiveInterfac
     return { name: program.name, number: numberOf(program.number), versions, doc: program.doc };
   });
   return { name: model.name, types, constants, programs };
-}
-
-function carried(procedure: Procedure): Pick<LiveProcedure, 'idempotent' | 'deadlineMs'> {
-  const { idempotent, deadlineMs } = procedure.annotations;
-  return {
-    ...(idempotent === undefined ? {} : { idempotent }),
-    ...(deadlineMs === undefined ? {} : { deadlineMs }),
-  };
 }
 
 const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {
@@ -141,33 +134,33 @@ const SCALARS: Readonly<Record<Scalar, Codec<unknown>>> = {
   void: voidCodec,
 } as Readonly<Record<Scalar, Codec<unknown>>>;
 
-class Builder {
+class CodecBuilder {
   private readonly codecs = new Map<NamedType, Codec<unknown>>();
   private readonly options: CodecOptions;
 
   constructor(model: Interface, options: CodecOptions) {
     this.options = options;
-    // Those a type needs come before it, but for the ones it stands in a circle with.
+    // Dependencies are made first, except within a cycle.
     const calls = model.programs.flatMap(({ versions }) => versions.flatMap(({ procedures }) => procedures));
     const used = calls.flatMap(({ args, result }) =>
-      [...args.map((arg) => arg.type), result].flatMap(targets),
+      [...args.map((arg) => arg.type), result].flatMap(typesIn),
     );
-    for (const group of components([...model.types, ...used], anyHold))
+    for (const group of components([...model.types, ...used], referencedTypes))
       for (const type of group) this.codecs.set(type, this.make(type));
   }
 
-  /** The codec as those outside have it: lenient where that is asked for. */
-  outer(codec: Codec<unknown>): Codec<unknown> {
+  /** The codec that users get: lenient if the options say so. */
+  publicCodec(codec: Codec<unknown>): Codec<unknown> {
     return this.options.lenient === true ? lenient(codec) : codec;
   }
 
-  /** What the name of a type stands for on the wire. */
-  wire(type: NamedType): Codec<unknown> {
+  /** The codec of a type's name: for a node of a linked list, the list that begins with it. */
+  codecOfName(type: NamedType): Codec<unknown> {
     const own = this.reference(type);
     return type.kind === 'struct' && type.link !== undefined ? (nonEmptyList(own) as Codec<unknown>) : own;
   }
 
-  /** The arguments of a procedure: none, one, or several one after the other (rpcgen -N). */
+  /** The arguments of a procedure: none, one, or several in sequence (rpcgen -N). */
   args(procedure: Procedure): Codec<unknown> {
     const [only] = procedure.args;
     if (only === undefined) return voidCodec as Codec<unknown>;
@@ -206,11 +199,11 @@ class Builder {
   }
 
   private reference(type: NamedType): Codec<unknown> {
-    return this.codecs.get(type) ?? this.forward(type);
+    return this.codecs.get(type) ?? this.lazyReference(type);
   }
 
-  /** A type of the same circle that is not made yet. */
-  private forward(type: NamedType): Codec<unknown> {
+  /** A type of the same cycle whose codec is not made yet. */
+  private lazyReference(type: NamedType): Codec<unknown> {
     const target = (): Codec<unknown> => this.codecs.get(type) as Codec<unknown>;
     return {
       minBytes: type.minBytes,
@@ -221,7 +214,7 @@ class Builder {
   }
 
   private make(type: NamedType): Codec<unknown> {
-    const named: Named = { name: type.name, ...(type.doc === undefined ? {} : { doc: type.doc }) };
+    const named: Named = { name: type.name, doc: type.doc };
     switch (type.kind) {
       case 'enum': {
         const members = Object.fromEntries(type.members.map(({ name, value }) => [name, value]));
@@ -230,34 +223,34 @@ class Builder {
       }
       case 'struct': {
         const fields = type.fields.map((field) => this.field(field));
-        return this.counted(type, structOf(fields, named) as Codec<unknown>);
+        return this.withDepth(type, structOf(fields, named) as Codec<unknown>);
       }
       case 'union': {
         const arms = type.arms.map(({ cases, field }) => ({
           cases: cases.map((each) => each.value),
           field: field === null ? null : this.field(field),
         }));
-        const { otherwise } = type;
-        const last = otherwise === undefined || otherwise === null ? otherwise : this.field(otherwise);
-        return this.counted(
+        const { defaultArm } = type;
+        const last = defaultArm === undefined || defaultArm === null ? defaultArm : this.field(defaultArm);
+        return this.withDepth(
           type,
           unionOf(this.field(type.discriminant), arms, last, named) as Codec<unknown>,
         );
       }
       case 'alias': {
         const target = this.codec(type.type);
-        // A typedef of a type that has a name of its own is that type.
+        // A typedef of a named type keeps the name of that type.
         if (target.shape === undefined || target.shape.name !== undefined || target.shape.kind === 'lazy')
           return target;
         return { ...target, shape: { ...target.shape, ...named } as Shape };
       }
       case 'external':
-        throw new TypeError(`${type.name} is a type of ${type.origin.kind}, which has no codec at run time`);
+        throw new TypeError(`${type.name} is declared as external, so it has no codec at run time`);
     }
   }
 
-  /** Those that can hold themselves count depth, as their generated functions do. */
-  private counted(type: NamedType, inner: Codec<unknown>): Codec<unknown> {
+  /** Recursive types count depth, as their generated functions do. */
+  private withDepth(type: NamedType, inner: Codec<unknown>): Codec<unknown> {
     const shape = inner.shape as Shape;
     if (!type.recursive) return { ...inner, minBytes: type.minBytes, shape };
     return {
@@ -279,11 +272,11 @@ class Builder {
 
   private field(field: Field): XdrField {
     const type = this.codec(field.type);
-    return { name: field.key, type, ...(field.doc === undefined ? {} : { doc: field.doc }) };
+    return { name: field.key, type, doc: field.doc };
   }
 }
 
-/** Values one after the other, as an array. */
+/** Several values in sequence, as an array. */
 function tuple(fields: readonly XdrField[]): Codec<unknown> {
   return {
     minBytes: fields.reduce((sum, field) => sum + field.type.minBytes, 0),

@@ -1,6 +1,6 @@
 /**
- * The compiler's only touch with the file system: reading a `.x`, what it includes and what
- * it takes from others. It writes nothing.
+ * Reads `.x` files, their includes and imports, and compiles them. The only file of the compiler that uses the file
+ * system. It writes nothing.
  */
 
 import { isUtf8 } from 'node:buffer';
@@ -12,27 +12,27 @@ import { checkModule } from './semantics/check.js';
 import { StubValues, stubText } from './semantics/stubs.js';
 import type { Module, PassedInclude } from './syntax/ast.js';
 import { parseModule } from './syntax/parser.js';
-import type { PreprocessOptions, Unreadable } from './syntax/preprocess.js';
+import type { IncludeProblem, PreprocessOptions } from './syntax/preprocess.js';
 
-/** How files are found and read. */
+/** Options of finding and reading files. */
 export interface FileOptions {
-  /** Macros as if by `#define`. */
-  readonly defines?: Readonly<Record<string, string>>;
-  /** Directories to look for `#include` in, after the including file's own. */
-  readonly includeDirs?: readonly string[];
+  /** Macros, as by `#define`. */
+  readonly defines?: Readonly<Record<string, string>> | undefined;
+  /** Directories to search for `#include`, after the directory of the including file. */
+  readonly includeDirs?: readonly string[] | undefined;
   /**
-   * Where names come from that a file does not define: `other.x` (its generated module stands
-   * beside it), `other.x=MODULE`, `name,name=MODULE`, or `MODULE` for any name left.
+   * Definitions of names that a file uses but does not define: `other.x` (its generated module is in the same
+   * directory), `other.x=MODULE`, `name,name=MODULE`, or `MODULE` for all remaining names.
    */
-  readonly imports?: readonly string[];
-  /** The file each input is written to, from which imported modules are named. Default: beside it. */
-  readonly outputOf?: (path: string) => string;
+  readonly imports?: readonly string[] | undefined;
+  /** The output file of an input. Import specifiers are relative to it. Default: in the directory of the input. */
+  readonly outputOf?: ((path: string) => string) | undefined;
 }
 
-/** Options of {@link PreprocessOptions} that look for includes in the file system. */
+/** Makes {@link PreprocessOptions} that read includes from the file system. */
 export function preprocessOptions(options: FileOptions): PreprocessOptions {
   const { defines, includeDirs = [] } = options;
-  const include = (name: string, from: Source, system: boolean): Source | Unreadable | undefined => {
+  const include = (name: string, from: Source, system: boolean): Source | IncludeProblem | undefined => {
     const own = system ? [] : [dirname(from.name)];
     let problem: string | undefined;
     for (const dir of [...own, ...includeDirs]) {
@@ -45,19 +45,19 @@ export function preprocessOptions(options: FileOptions): PreprocessOptions {
     }
     return problem === undefined ? undefined : { problem };
   };
-  return defines === undefined ? { include } : { include, defines };
+  return { include, defines };
 }
 
-/** The text of a file, and how its bytes say it: so it is written back. */
+/** The text of a file and its encoding, in which it is to be written back. */
 export interface SourceText {
   readonly text: string;
   readonly encoding: 'utf8' | 'latin1';
 }
 
 /**
- * The text of a regular file. Throws for anything else, of which a pipe might never end and a
- * device always has more, and the file system's own error where there is none. What is not UTF-8 is Latin-1, in which
- * older files have names in their comments.
+ * Reads a regular file. A text that is not UTF-8 is read as Latin-1, which older files use in comments. Throws an
+ * `Error` for anything but a regular file (a pipe or a device might never end), and the error of the file system if
+ * the file does not exist.
  */
 export function readSource(path: string): SourceText {
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -86,75 +86,75 @@ export function stubPath(output: string): string {
   return join(dirname(output), `${basename(output).replace(/(?:\.gen)?\.ts$/, '')}.missing.x`);
 }
 
-/** Definitions that were guessed, for names that an input uses and no file defines. */
+/** Definitions guessed for names that an input uses and no file defines. */
 export interface Stub {
-  /** The `.x` they go to, beside the output. */
+  /** The `.x` to write them to, in the directory of the output. */
   readonly path: string;
-  /** All that it is to say: what it says already, and what is new. */
+  /** Its whole new text: the present one with the new definitions added. */
   readonly text: string;
   readonly model: Interface;
   /** The input that needs them. */
   readonly input: string;
-  /** The names that are new in it. */
+  /** The names that were added. */
   readonly names: readonly string[];
 }
 
-/** What several files compile to. */
+/** The result of compiling several files. */
 export interface Project {
   readonly models: readonly Interface[];
-  /** With `stubMissing` alone; each is to be written, and its module beside it. */
+  /** Only with `stubMissing`. Each is to be written, with its generated module in the same directory. */
   readonly stubs: readonly Stub[];
 }
 
 /**
- * The checked interfaces of several files. Each may use the types and constants of the others,
- * which then import from each other. Throws {@link IdlError} with the errors of all, or the
- * file system's own error where a file cannot be read, or an `Error` where it is no regular file.
+ * Compiles several files. Each may use types and constants of the others; the generated modules then import from each
+ * other. Throws {@link IdlError} with the errors of all files, the error of the file system if a file cannot be read,
+ * or an `Error` if it is not a regular file.
  */
 export function compileFiles(paths: readonly string[], options: FileOptions = {}): Interface[] {
   return [...compileProject(paths, { ...options, stubMissing: false }).models];
 }
 
-/** The same, and with `stubMissing` definitions for names that no file has, which then are no errors. */
+/** The same. With `stubMissing`, names that no file defines get guessed definitions instead of errors. */
 export function compileProject(paths: readonly string[], options: ProjectOptions = {}): Project {
   return new Compilation(options).run(paths);
 }
 
 /** Options of {@link compileProject}. */
 export interface ProjectOptions extends FileOptions {
-  /** Whether names that no file defines are guessed. Default false: they are errors. */
-  readonly stubMissing?: boolean;
+  /** Guess definitions of names that no file defines. Default false: they are errors. */
+  readonly stubMissing?: boolean | undefined;
 }
 
-/** A parsed file, and the module that its definitions are in where that is not the one beside it. */
-interface Parsed {
+/** A parsed file, and the specifier of its generated module if that is not in the same directory. */
+interface ParsedFile {
   readonly path: string;
   readonly module: Module;
   readonly specifier?: string | undefined;
-  /** Whether it may use names of the inputs: it is one itself, or includes the header of one. */
-  readonly seesInputs?: boolean;
+  /** Whether it may use names of the inputs: it is an input, or includes the header of one. */
+  readonly seesInputs?: boolean | undefined;
 }
 
-/** A stub makes unions of which the cases are looked at then: so often more names may turn out to be missing. */
+/** A stub can make more code checkable (cases of unions), in which more names may be missing: limit of repetitions. */
 const MAX_STUB_ROUNDS = 8;
-/** So many files are read because `%#include` lines name them. */
+/** Maximum number of files that are read because `%#include` lines name them. */
 export const MAX_HEADERS_READ = 200;
 
 class Compilation {
   private readonly options: ProjectOptions;
-  private readonly reading: PreprocessOptions;
+  private readonly preprocessing: PreprocessOptions;
   private readonly outputOf: (path: string) => string;
   private readonly diagnostics = new Diagnostics();
-  private readonly others: Parsed[] = [];
+  private readonly others: ParsedFile[] = [];
   private readonly externals: { specifier: string; names?: readonly string[] }[] = [];
   private readonly stubs: Stub[] = [];
   private readonly values = new StubValues();
-  /** Files that `%#include` lines lead to, by their full path; null for those that are no help. */
-  private readonly headers = new Map<string, Parsed | null>();
+  /** Files named by `%#include` lines, by absolute path; null for those that cannot be used. */
+  private readonly headers = new Map<string, ParsedFile | null>();
 
   constructor(options: ProjectOptions) {
     this.options = options;
-    this.reading = preprocessOptions(options);
+    this.preprocessing = preprocessOptions(options);
     this.outputOf = options.outputOf ?? outputPath;
   }
 
@@ -179,22 +179,22 @@ class Compilation {
   }
 
   private read(path: string): Module {
-    return parseModule({ name: path, text: readText(path) }, this.diagnostics, this.reading);
+    return parseModule({ name: path, text: readText(path) }, this.diagnostics, this.preprocessing);
   }
 
-  private compile(input: Parsed, inputs: readonly Parsed[]): Interface {
+  private compile(input: ParsedFile, inputs: readonly ParsedFile[]): Interface {
     const given = [...inputs.filter(({ module }) => module !== input.module), ...this.others];
-    const result = this.attempt(input, given);
-    // What did not parse is not missing.
-    if (this.diagnostics.any || !result.isIncomplete) return this.settle(result);
-    const known = [...given, ...this.headersOf([input, ...given])];
-    const complete = known.length === given.length ? result : this.attempt(input, known);
-    if (this.options.stubMissing !== true || !complete.isIncomplete) return this.settle(complete);
-    return this.settle(this.stub(input, known));
+    const result = this.checkOnce(input, given);
+    // After a syntax error a name may seem to be missing although its definition is there.
+    if (this.diagnostics.hasErrors || !result.isIncomplete) return this.finish(result);
+    const known = [...given, ...this.headerFiles([input, ...given])];
+    const complete = known.length === given.length ? result : this.checkOnce(input, known);
+    if (this.options.stubMissing !== true || !complete.isIncomplete) return this.finish(complete);
+    return this.finish(this.checkWithStub(input, known));
   }
 
-  /** One check of `input`, of which nothing counts yet. */
-  private attempt(input: Parsed, known: readonly Parsed[]): Attempt {
+  /** Checks `input` once. Its errors are kept apart: the check may be repeated with more files. */
+  private checkOnce(input: ParsedFile, known: readonly ParsedFile[]): CheckResult {
     const from = dirname(resolve(this.outputOf(input.path)));
     const imports = known.map(({ path, module, specifier, seesInputs }) => ({
       module,
@@ -207,49 +207,49 @@ class Compilation {
     return { model, diagnostics, missing, isIncomplete: missing !== undefined && missing.length > 0 };
   }
 
-  private settle({ model, diagnostics }: Attempt): Interface {
+  private finish({ model, diagnostics }: CheckResult): Interface {
     this.diagnostics.addAll(diagnostics);
     return model;
   }
 
-  /** The same with guesses for what is missing, in a stub of its own. */
-  private stub(input: Parsed, known: readonly Parsed[]): Attempt {
+  /** Checks `input` together with a stub that defines the missing names. */
+  private checkWithStub(input: ParsedFile, known: readonly ParsedFile[]): CheckResult {
     const path = stubPath(this.outputOf(input.path));
-    // Where the stub is given as a file, it is that: what it lacks is missing.
-    if (known.some((each) => resolve(each.path) === resolve(path))) return this.attempt(input, known);
+    // The stub is an input or an import itself: nothing is added to it.
+    if (known.some((each) => resolve(each.path) === resolve(path))) return this.checkOnce(input, known);
     const specifier = specifierOf(dirname(resolve(this.outputOf(input.path))), outputPath(path));
     let text = existsSync(path) ? readText(path) : '';
     const names: string[] = [];
     for (let round = 0; ; round++) {
-      const module = parseModule({ name: path, text }, this.diagnostics, this.reading);
-      const stub: Parsed = { path, module, specifier };
-      const result = this.attempt(input, [...known, stub]);
-      if (!result.isIncomplete || round === MAX_STUB_ROUNDS || this.diagnostics.any) {
+      const module = parseModule({ name: path, text }, this.diagnostics, this.preprocessing);
+      const stub: ParsedFile = { path, module, specifier };
+      const result = this.checkOnce(input, [...known, stub]);
+      if (!result.isIncomplete || round === MAX_STUB_ROUNDS || this.diagnostics.hasErrors) {
         const model = checkModule(module, this.diagnostics);
         this.others.push(stub);
         this.stubs.push({ path, text, model, input: input.path, names });
         return result;
       }
-      // One name may be missing in several files.
+      // A name can be missing in several files; it is defined once.
       const missing = new Map((result.missing ?? []).map((each) => [each.name, each]));
       names.push(...[...missing.keys()].toSorted());
       text = stubText(text, [...missing.values()], this.values);
     }
   }
 
-  /** The `.x` that lie where the `%#include` lines of `files` name a header, and those that their own lines name. */
-  private headersOf(files: readonly Parsed[]): Parsed[] {
+  /** The `.x` of the headers that `%#include` lines of `files` name, transitively. */
+  private headerFiles(files: readonly ParsedFile[]): ParsedFile[] {
     const known = new Map(files.map((file) => [resolve(file.path), file]));
-    const found = new Map<string, Parsed>();
+    const found = new Map<string, ParsedFile>();
     const open = [...files];
     for (let file = open.shift(); file !== undefined; file = open.shift())
       for (const header of file.module.passedIncludes) {
-        const path = this.interfaceOf(header);
+        const path = this.headerPath(header);
         const before = path === undefined ? undefined : known.get(resolve(path));
         const from = resolve(file.path);
         if (before?.seesInputs === true && found.has(from)) found.set(from, { ...file, seesInputs: true });
         if (path === undefined || before !== undefined || found.size === MAX_HEADERS_READ) continue;
-        const parsed = this.header(path);
+        const parsed = this.parseHeader(path);
         if (parsed === null) continue;
         known.set(resolve(path), parsed);
         found.set(resolve(path), parsed);
@@ -258,7 +258,7 @@ class Compilation {
     return [...found.values()];
   }
 
-  private interfaceOf({ name, span }: PassedInclude): string | undefined {
+  private headerPath({ name, span }: PassedInclude): string | undefined {
     if (!name.endsWith('.h')) return undefined;
     const file = name.replace(/\.h$/, '.x');
     const own = dirname(span.source.name);
@@ -267,18 +267,18 @@ class Compilation {
     return candidates.find((path) => statSync(path, { throwIfNoEntry: false })?.isFile());
   }
 
-  /** A file that was not asked for: where anything but a name is wrong with it, it is left alone. */
-  private header(path: string): Parsed | null {
+  /** Parses a file that the user did not name. It is ignored if it has any error other than missing names. */
+  private parseHeader(path: string): ParsedFile | null {
     const before = this.headers.get(resolve(path));
     if (before !== undefined) return before;
     const diagnostics = new Diagnostics();
-    let parsed: Parsed | null = null;
+    let parsed: ParsedFile | null = null;
     try {
-      const module = parseModule({ name: path, text: readText(path) }, diagnostics, this.reading);
-      if (!diagnostics.any) checkModule(module, diagnostics);
+      const module = parseModule({ name: path, text: readText(path) }, diagnostics, this.preprocessing);
+      if (!diagnostics.hasErrors) checkModule(module, diagnostics);
       if (diagnostics.missing !== undefined) parsed = { path, module };
     } catch (error) {
-      // Not ours to read: the names it may have are told as missing.
+      // The file cannot be read. Names that it may define are reported as missing.
       if (!(error instanceof Error && 'code' in error)) throw error;
     }
     this.headers.set(resolve(path), parsed);
@@ -286,20 +286,20 @@ class Compilation {
   }
 }
 
-interface Attempt {
+interface CheckResult {
   readonly model: Interface;
   readonly diagnostics: Diagnostics;
   readonly missing: readonly Missing[] | undefined;
-  /** Whether names are missing, and nothing else is wrong. */
+  /** Whether there are missing names and no other errors. */
   readonly isIncomplete: boolean;
 }
 
-/** Files of this language; `.rpcl` is what some projects call them. */
+/** Files of this language; some projects use `.rpcl`. */
 function isInterface(path: string): boolean {
   return /\.(?:x|rpcl)$/.test(path);
 }
 
-/** How a module in directory `from` names the module in file `to`. */
+/** The import specifier of the module in file `to` for a module in directory `from`. */
 function specifierOf(from: string, to: string): string {
   const path = relative(from, resolve(to)).split(sep).join('/').replace(/\.ts$/, '.js');
   return path.startsWith('.') ? path : `./${path}`;

@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-/** The compiler of the RPC language (RFC 4506, RFC 5531 section 12). The only door of this folder. */
+/** The compiler of the RPC language (RFC 4506, RFC 5531 section 12). The public interface of this folder. */
 
 export { check, compile, type ParseOptions, parse } from './compile.js';
 export {

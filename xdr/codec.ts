@@ -1,6 +1,6 @@
 /**
- * The primitives of RFC 4506 as codecs; and the two functions that run a codec over a whole message. Codecs made of
- * codecs are in compound.ts.
+ * Codecs of the primitive types of RFC 4506, and the functions that encode and decode a whole message. Compound
+ * types are in compound.ts.
  */
 
 import { XdrError } from './errors.js';
@@ -12,7 +12,7 @@ import { MAX_LENGTH, XdrWriter, type XdrWriterOptions } from './writer.js';
 /** The value type of a codec: `Infer<typeof point>`. */
 export type Infer<C> = C extends Codec<infer T> ? T : never;
 
-/** A codec from its two functions, as generated code makes them. */
+/** Makes a codec of an encode and a decode function. Generated code uses it. */
 export function codec<T>(
   minBytes: number,
   encode: (writer: XdrWriter, value: T) => void,
@@ -21,16 +21,16 @@ export function codec<T>(
   return { minBytes, encode, decode };
 }
 
-let shared: XdrWriter | undefined = /* @__PURE__ */ new XdrWriter();
+let sharedWriter: XdrWriter | undefined = /* @__PURE__ */ new XdrWriter();
 
 /**
- * The XDR of `value`, a multiple of 4 bytes (RFC 4506 section 3).
- * Throws {@link XdrError} with the path of the field that does not fit.
+ * Encodes `value`. The result is a multiple of 4 bytes (RFC 4506 section 3).
+ * Throws {@link XdrError} with the path of the field whose value is invalid.
  */
 export function encode<T>(type: Codec<T>, value: T, options?: XdrWriterOptions): Uint8Array<ArrayBuffer> {
-  // The shared arena is out while in use: a getter of the value may encode something itself.
-  const writer = options === undefined ? (shared ?? new XdrWriter()) : new XdrWriter(options);
-  if (writer === shared) shared = undefined;
+  // While the shared writer is in use it is not available to others: a getter of the value may call encode() itself.
+  const writer = options === undefined ? (sharedWriter ?? new XdrWriter()) : new XdrWriter(options);
+  if (writer === sharedWriter) sharedWriter = undefined;
   try {
     writer.reset();
     type.encode(writer, value);
@@ -38,11 +38,11 @@ export function encode<T>(type: Codec<T>, value: T, options?: XdrWriterOptions):
   } catch (error) {
     throw withPath(error, type, value);
   } finally {
-    if (options === undefined) shared = writer;
+    if (options === undefined) sharedWriter = writer;
   }
 }
 
-/** The value in `bytes`, which must hold it and nothing more (else `XDR_TRAILING`). Throws {@link XdrError}. */
+/** Decodes `bytes`, which must hold one value and no bytes after it (else `XDR_TRAILING`). Throws {@link XdrError}. */
 export function decode<T>(type: Codec<T>, bytes: Uint8Array, options?: XdrReaderOptions): T {
   const reader = new XdrReader(bytes, options);
   const value = type.decode(reader);
@@ -51,14 +51,13 @@ export function decode<T>(type: Codec<T>, bytes: Uint8Array, options?: XdrReader
 }
 
 /**
- * The same error with the path of the offending field. Encoding is straight-line code that
- * keeps no path; so the failed value is encoded once more through a proxy that remembers
- * what was read last. Errors are rare, and this costs the good case nothing.
+ * Adds the path of the invalid field to an error. Encoders do not track the path, so the value is encoded a second
+ * time through a proxy that records which member was read last. Only the failing case pays for this.
  */
 export function withPath<T>(error: unknown, type: Codec<T>, value: T): unknown {
   if (!(error instanceof XdrError)) return error;
   let path = '';
-  const watch = (target: object, base: string): object =>
+  const traced = (target: object, base: string): object =>
     new Proxy(target, {
       get(object, key, receiver): unknown {
         const member: unknown = Reflect.get(object, key, receiver);
@@ -70,17 +69,17 @@ export function withPath<T>(error: unknown, type: Codec<T>, value: T): unknown {
           member !== null &&
           !ArrayBuffer.isView(member) &&
           !Object.isFrozen(member);
-        return isPlain ? watch(member, here) : member;
+        return isPlain ? traced(member, here) : member;
       },
     });
   if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return error;
   try {
-    type.encode(new XdrWriter(), watch(value, '') as T);
+    type.encode(new XdrWriter(), traced(value, '') as T);
   } catch {
-    // The same failure as before, now with the path known.
+    // The same error as before; now the path is known.
   }
   return new XdrError(error.code, error.reason, {
-    ...(error.offset === undefined ? {} : { offset: error.offset }),
+    offset: error.offset,
     path: path + (error.path.startsWith('[') && !path.endsWith(error.path) ? error.path : ''),
     cause: error,
   });
@@ -134,7 +133,7 @@ export const double: Codec<number> = {
   shape: { kind: 'double' },
 };
 
-/** quadruple: its 16 bytes as they are, since no JavaScript number can hold one (RFC 4506 section 4.8). */
+/** quadruple: its 16 bytes unchanged, since no JavaScript number can hold it (RFC 4506 section 4.8). */
 export const quadruple: Codec<Uint8Array> = {
   minBytes: 16,
   encode: (w, v) => w.fixedOpaque(v, 16),
@@ -142,7 +141,7 @@ export const quadruple: Codec<Uint8Array> = {
   shape: { kind: 'quadruple' },
 };
 
-/** bool: 0 or 1 on the wire and nothing else (RFC 4506 section 4.4). */
+/** bool: exactly 0 or 1 on the wire (RFC 4506 section 4.4). */
 export const bool: Codec<boolean> = {
   minBytes: 4,
   encode: (w, v) => w.bool(v),
@@ -178,7 +177,7 @@ export function fixedOpaque(size: number): Codec<Uint8Array> {
   };
 }
 
-/** string of at most `max` bytes (RFC 4506 section 4.11), UTF-8 and nothing else where `mode` does not say so. */
+/** string of at most `max` bytes (RFC 4506 section 4.11). Strict UTF-8 by default; see {@link StringMode}. */
 export function string(max: number = MAX_LENGTH, mode: StringMode = 'strict'): Codec<string> {
   return {
     minBytes: 4,

@@ -1,7 +1,6 @@
 /**
- * Codecs built from codecs: enum, array, list, optional, struct, union and lazy.
- * Generated code does not use them; it is straight lines on writer and reader, and must
- * agree with these byte for byte.
+ * Codecs of compound types: enum, array, list, optional, struct, union and lazy. Generated code calls the writer and
+ * the reader directly instead; both must produce the same bytes.
  */
 
 import type { Infer } from './codec.js';
@@ -10,14 +9,14 @@ import type { Arm, Codec, Field, Named, OtherNumber } from './shape.js';
 import { MAX_LENGTH, type XdrWriter } from './writer.js';
 
 /**
- * `inner`, which accepts padding that is not zero and any bool but 0 as true, wherever they stand in the value;
- * see `lenient` of {@link XdrReaderOptions}. It encodes as strictly as ever.
+ * Makes `inner` accept nonzero padding and any nonzero bool anywhere in the value; see `lenient` of
+ * {@link XdrReaderOptions}. Encoding stays strict.
  */
 export function lenient<T>(inner: Codec<T>): Codec<T> {
   return { ...inner, decode: (reader) => reader.leniently(inner.decode) };
 }
 
-/** enum of which numbers that are no members are values too: those of a newer version of the interface. */
+/** enum that also accepts numbers that are not members, such as those of a newer version of the interface. */
 export function openEnumeration<const M extends Readonly<Record<string, number>>>(
   members: M,
   named: Named = {},
@@ -30,7 +29,7 @@ export function openEnumeration<const M extends Readonly<Record<string, number>>
   };
 }
 
-/** enum (RFC 4506 section 4.3): members only, on both ways. `members` maps names to values. */
+/** enum (RFC 4506 section 4.3): other numbers than members are refused. `members` maps names to values. */
 export function enumeration<const M extends Readonly<Record<string, number>>>(
   members: M,
   named: Named = {},
@@ -101,9 +100,8 @@ export function optional<T>(element: Codec<T>): Codec<T | null> {
 }
 
 /**
- * Linked list (RFC 4506 section 4.19, the "stringlist" example): before each node a true, a
- * false at the end; an array here. Written and read by a loop, so that a list of a million
- * nodes does not touch the stack.
+ * Linked list (RFC 4506 section 4.19, the "stringlist" example) as an array. On the wire, true precedes each node and
+ * false follows the last. It is encoded and decoded in a loop, so the length is not limited by the stack.
  */
 export function list<T>(element: Codec<T>): Codec<T[]> {
   return {
@@ -124,12 +122,12 @@ export function list<T>(element: Codec<T>): Codec<T[]> {
   };
 }
 
-/** A linked list by its first node rather than by a pointer to it: never empty. */
+/** A linked list that is declared by its first node and not by a pointer to it, so it is never empty. */
 export function nonEmptyList<T>(element: Codec<T>): Codec<[T, ...T[]]> {
   return {
     minBytes: element.minBytes + 4,
     encode(writer, value) {
-      // XDR_RANGE where the array is empty: the wire has no way to say so.
+      // XDR_RANGE for an empty array, which has no encoding.
       if (value.length === 0) writer.fixedCount(0, 1);
       value.forEach((item, i) => {
         if (i > 0) writer.bool(true);
@@ -147,7 +145,7 @@ export function nonEmptyList<T>(element: Codec<T>): Codec<[T, ...T[]]> {
 }
 
 type Members = Readonly<Record<string, Codec<unknown>>>;
-/** The object type that a record of codecs describes. */
+/** The object type of a record of codecs. */
 export type StructValue<F extends Members> = { [K in keyof F]: Infer<F[K]> };
 
 /** struct (RFC 4506 section 4.14): the members in the order of `members`. */
@@ -156,7 +154,7 @@ export function struct<F extends Members>(members: F, named: Named = {}): Codec<
   return structOf(fields, named) as Codec<StructValue<F>>;
 }
 
-/** struct from a list of fields, where their names are known only at run time. */
+/** struct from a list of fields, whose names are known only at run time. */
 export function structOf(fields: readonly Field[], named: Named = {}): Codec<Record<string, unknown>> {
   return {
     minBytes: fields.reduce((sum, field) => sum + field.type.minBytes, 0),
@@ -173,27 +171,27 @@ export function structOf(fields: readonly Field[], named: Named = {}): Codec<Rec
 }
 
 /**
- * Discriminated union (RFC 4506 section 4.15). The value is one object with the discriminant
- * under its own name and the arm's value under the arm's: `{ status: 0, data: 'x' }`.
+ * Discriminated union (RFC 4506 section 4.15). The value is an object with two members, the discriminant and the
+ * field of the arm: `{ status: 0, data: 'x' }`.
  */
 export function unionOf(
   discriminant: Field,
   arms: readonly Arm[],
-  otherwise: Field | null | undefined,
+  defaultArm: Field | null | undefined,
   named: Named = {},
 ): Codec<Record<string, unknown>> {
   const table = new Map<unknown, Field | null>();
   for (const { cases, field } of arms) for (const value of cases) table.set(value, field);
   const armOf = (value: unknown): Field | null | undefined => {
     const arm = table.get(value);
-    return arm === undefined ? otherwise : arm;
+    return arm === undefined ? defaultArm : arm;
   };
-  const least = [...table.values(), ...(otherwise === undefined ? [] : [otherwise])].map(
+  const armSizes = [...table.values(), ...(defaultArm === undefined ? [] : [defaultArm])].map(
     (field) => field?.type.minBytes ?? 0,
   );
   const name = named.name ?? '(unnamed)';
   return {
-    minBytes: discriminant.type.minBytes + (least.length === 0 ? 0 : Math.min(...least)),
+    minBytes: discriminant.type.minBytes + (armSizes.length === 0 ? 0 : Math.min(...armSizes)),
     encode(writer: XdrWriter, value) {
       const which = value[discriminant.name];
       const arm = armOf(which);
@@ -209,14 +207,11 @@ export function unionOf(
       if (arm !== null) value[arm.name] = arm.type.decode(reader);
       return value;
     },
-    shape: { ...named, kind: 'union', discriminant, arms, otherwise },
+    shape: { ...named, kind: 'union', discriminant, arms, defaultArm },
   };
 }
 
-/**
- * A codec that is looked up when first used: the way a type refers to itself. Each pass
- * through it counts as one level of depth.
- */
+/** A codec that is looked up when it is used, for recursive types. Each use counts as one level of depth. */
 export function lazy<T>(target: () => Codec<T>, minBytes = 0): Codec<T> {
   return {
     minBytes,

@@ -1,7 +1,7 @@
 /**
- * The types of a generated module as data, and the codecs that are made of them when somebody asks. Generated codecs
- * are straight code and know nothing of themselves; with these, values of theirs go to JSON and back, are printed, and
- * enums have their names, without the `.x` at run time.
+ * The types of a generated module as data, and codecs that are made from them on demand. Generated codecs have no
+ * shape; these do, so values can be converted to JSON and back, printed, and shown with the names of enum members,
+ * without the `.x` at run time.
  */
 
 import {
@@ -35,10 +35,10 @@ import type { StringMode } from './text.js';
 
 type ScalarName = 'int' | 'uint' | 'hyper' | 'uhyper' | 'float' | 'double' | 'quadruple' | 'bool' | 'void';
 
-/** A member: its name in values, and its type. */
+/** A field: its name and its type. */
 export type FieldSpec = readonly [name: string, type: TypeSpec];
 
-/** A type as data: a scalar by its name, another type as `.name`, any other as a list that begins with its kind. */
+/** A type as data: a scalar by its name, a named type as `.name`, any other as an array that begins with its kind. */
 export type TypeSpec =
   | ScalarName
   | `.${string}`
@@ -55,10 +55,10 @@ export type TypeSpec =
       'union',
       discriminant: FieldSpec,
       arms: readonly (readonly [cases: Arm['cases'], field: FieldSpec | null])[],
-      otherwise?: FieldSpec | null,
+      defaultArm?: FieldSpec | null,
     ];
 
-/** Gives the types of an interface by their names in the `.x`, each as a codec that knows its shape. */
+/** Returns the types of an interface by their names in the `.x`, each as a codec with a shape. */
 export type Description = () => ReadonlyMap<string, Codec<unknown>>;
 
 const SCALARS: Readonly<Record<ScalarName, unknown>> = {
@@ -74,9 +74,9 @@ const SCALARS: Readonly<Record<ScalarName, unknown>> = {
 };
 
 /**
- * The types of `specs`, made when they are first asked for. What they take from elsewhere is looked up in `others`
- * when it is used, since modules may take from each other; a `TypeError` says that a type is nowhere. The `nodes` of
- * linked lists stand for the list that begins with them.
+ * Describes the types of `specs`. Codecs are made at the first call. Types of other modules are looked up in `others`
+ * when they are used, since modules may import each other; a type that none has is a `TypeError`. The name of a type
+ * in `nodes` (a node of a linked list) stands for the list that begins with it.
  */
 export function describe(
   specs: Readonly<Record<string, TypeSpec>>,
@@ -95,7 +95,7 @@ function build(
   nodes: readonly string[],
   others: () => readonly Description[],
 ): ReadonlyMap<string, Codec<unknown>> {
-  const builder = new Builder(specs, others);
+  const builder = new CodecBuilder(specs, others);
   const isNode = new Set(nodes);
   return new Map(
     Object.keys(specs).map((name): [string, Codec<unknown>] => {
@@ -105,7 +105,7 @@ function build(
   );
 }
 
-class Builder {
+class CodecBuilder {
   private readonly specs: ReadonlyMap<string, TypeSpec>;
   private readonly others: () => readonly Description[];
   private readonly made = new Map<string, Codec<unknown>>();
@@ -121,7 +121,7 @@ class Builder {
     if (known !== undefined) return known;
     const spec = this.specs.get(name);
     if (spec === undefined) return lazy(() => this.foreign(name));
-    // A type that is being made holds itself: there it is looked up when it is used.
+    // A recursive type: it is looked up when it is used.
     if (this.open.has(name)) return lazy(() => this.made.get(name) as Codec<unknown>);
     this.open.add(name);
     const codec = this.codec(spec, name);
@@ -130,12 +130,12 @@ class Builder {
     return codec;
   }
 
-  /** The node of a linked list, whose name elsewhere stands for the list. */
+  /** The node of a linked list. In another module its name stands for the list. */
   private node(name: string): Codec<unknown> {
     if (this.specs.has(name)) return this.named(name);
     return lazy(() => {
       const { shape } = this.foreign(name);
-      if (shape?.kind !== 'list') throw new TypeError(`${name} is described as no node of a list`);
+      if (shape?.kind !== 'list') throw new TypeError(`${name} is not described as a linked list`);
       return shape.element;
     });
   }
@@ -145,7 +145,7 @@ class Builder {
       const found = each().get(name);
       if (found !== undefined) return found;
     }
-    throw new TypeError(`no description has the type ${name}`);
+    throw new TypeError(`type ${name} is in no description`);
   }
 
   private codec(spec: TypeSpec, name?: string): Codec<unknown> {
@@ -160,7 +160,7 @@ class Builder {
       return spec.startsWith('.')
         ? this.named(spec.slice(1))
         : (SCALARS[spec as ScalarName] as Codec<unknown>);
-    const named = name === undefined ? {} : { name };
+    const named = { name };
     switch (spec[0]) {
       case 'string':
         return string(spec[1] ?? undefined, spec[2]) as Codec<unknown>;
@@ -188,11 +188,11 @@ class Builder {
         ) as Codec<unknown>;
       }
       case 'union': {
-        const [, discriminant, arms, otherwise] = spec;
+        const [, discriminant, arms, defaultArm] = spec;
         return unionOf(
           this.field(discriminant),
           arms.map(([cases, field]) => ({ cases, field: field === null ? null : this.field(field) })),
-          otherwise === undefined || otherwise === null ? otherwise : this.field(otherwise),
+          defaultArm === undefined || defaultArm === null ? defaultArm : this.field(defaultArm),
           named,
         ) as Codec<unknown>;
       }

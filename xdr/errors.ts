@@ -1,6 +1,6 @@
 /**
- * The one error of this folder. It knows what is wrong, where in the bytes and where in
- * the value; it does not know which call or which peer was concerned.
+ * The error class of this folder. It holds what is wrong, at which byte and at which field; it does not hold the call
+ * or the peer.
  */
 
 /** Stable codes of {@link XdrError}; each has a row in docs/errors.md. */
@@ -14,31 +14,31 @@ export type XdrErrorCode =
   | 'XDR_LIMIT'
   | 'XDR_DEPTH';
 
-/** Where an {@link XdrError} happened, as far as it is known. */
+/** Where an {@link XdrError} happened, if known. */
 export interface XdrErrorOptions {
   /** Byte offset from the start of the message. */
-  readonly offset?: number;
+  readonly offset?: number | undefined;
   /** Path of the field, as in `entries[3].name`; empty for the value itself. */
-  readonly path?: string;
+  readonly path?: string | undefined;
   readonly cause?: unknown;
 }
 
-/** Bytes that are not the XDR (RFC 4506) of the type, or a value the type cannot hold. */
+/** Bytes that are not valid XDR (RFC 4506) of the type, or a value that the type cannot hold. */
 export class XdrError extends Error {
   override readonly name = 'XdrError';
   readonly code: XdrErrorCode;
-  /** What is wrong, without the place. */
+  /** What is wrong, without offset and path. */
   readonly reason: string;
-  /** Byte offset from the start of the message, where known. */
+  /** Byte offset from the start of the message, if known. */
   readonly offset: number | undefined;
   /** Path of the field, as in `entries[3].name`; empty where unknown. */
   readonly path: string;
 
   constructor(code: XdrErrorCode, reason: string, options: XdrErrorOptions = {}) {
     const path = options.path ?? '';
-    const place = options.offset === undefined ? '' : ` (byte ${options.offset})`;
+    const position = options.offset === undefined ? '' : ` (byte ${options.offset})`;
     super(
-      `${path === '' ? '' : `${path}: `}${reason}${place}`,
+      `${path === '' ? '' : `${path}: `}${reason}${position}`,
       options.cause === undefined ? undefined : { cause: options.cause },
     );
     this.code = code;

@@ -1,4 +1,4 @@
-/** XDR, the external data representation of RFC 4506. The only door of this folder. */
+/** XDR, the external data representation of RFC 4506. The public interface of this folder. */
 
 export {
   bool,
@@ -36,7 +36,7 @@ export {
 } from './compound.js';
 export { type Description, describe, type FieldSpec, type TypeSpec } from './describe.js';
 export { XdrError, type XdrErrorCode, type XdrErrorOptions } from './errors.js';
-export { fromJson, type Json, print, template, toJson, type WalkOptions } from './json.js';
+export { fromJson, type Json, type JsonOptions, print, template, toJson } from './json.js';
 export { DEFAULT_MAX_ELEMENTS, MAX_READER_BYTES, XdrReader, type XdrReaderOptions } from './reader.js';
 export type { Arm, Codec, Field, Named, OtherBigint, OtherNumber, Shape } from './shape.js';
 export type { StringMode } from './text.js';

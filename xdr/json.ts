@@ -1,20 +1,19 @@
 /**
- * Walks over values by the shape of their codec: to JSON and back, to text for people, and
- * an example to fill in. It encodes nothing.
+ * Converts values to JSON and back, to readable text, and makes example values, all by the shape of a codec.
  *
- * The JSON form, the only one of this project:
+ * The JSON form:
  *
  *   int, unsigned int        number
  *   hyper, unsigned hyper    decimal string; a number is accepted while it is exact
  *   float, double            number; "NaN", "Infinity", "-Infinity" and "-0" as strings
  *   bool                     true, false
- *   enum                     the member's name; its number is accepted; of an open one, other numbers
+ *   enum                     the member's name; its number is accepted; other numbers if the enum is open
  *   string                   string; a byte that is not UTF-8 as a lone surrogate, "\udc80" to "\udcff"
  *   opaque, quadruple        string of base64, or of hex digits with `opaque: 'hex'`
  *   arrays, linked lists     array
  *   optional                 null, or the value
- *   struct                   object, all members present
- *   union                    object of the discriminant and, unless the arm is void, its value
+ *   struct                   object with all members
+ *   union                    object with the discriminant and, unless the arm is void, its field
  *   void                     null
  */
 
@@ -22,40 +21,42 @@ import { XdrError } from './errors.js';
 import type { Arm, Codec, Field, Shape } from './shape.js';
 import { DEFAULT_MAX_DEPTH } from './writer.js';
 
-/** What JSON can say. */
+/** A JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** How values and JSON correspond. */
-export interface WalkOptions {
+/** Options of the conversion to and from JSON. */
+export interface JsonOptions {
   /** How bytes are written. Default `base64`. */
-  readonly opaque?: 'base64' | 'hex';
-  /** Deepest nesting of a recursive type. Default {@link DEFAULT_MAX_DEPTH}. */
-  readonly maxDepth?: number;
-}
-
-/** `value` as JSON. Throws {@link XdrError}: `XDR_DEPTH`, or `XDR_BAD_ENUM`, `XDR_BAD_UNION` and `XDR_RANGE` for what the type cannot hold. */
-export function toJson<T>(type: Codec<T>, value: T, options: WalkOptions = {}): Json {
-  return new Walk(options).toJson(type as Codec<unknown>, value, '');
+  readonly opaque?: 'base64' | 'hex' | undefined;
+  /** Maximum nesting of recursive types. Default {@link DEFAULT_MAX_DEPTH}. */
+  readonly maxDepth?: number | undefined;
 }
 
 /**
- * The value that JSON stands for. Throws {@link XdrError} with the path of what does not
- * fit; whether numbers and lengths are within their bounds, encoding will tell.
+ * Converts `value` to JSON. Throws {@link XdrError}: `XDR_DEPTH`, or `XDR_BAD_ENUM`, `XDR_BAD_UNION` and `XDR_RANGE` for
+ * a value that the type cannot hold.
  */
-export function fromJson<T>(type: Codec<T>, json: Json, options: WalkOptions = {}): T {
-  return new Walk(options).fromJson(type as Codec<unknown>, json, '') as T;
+export function toJson<T>(type: Codec<T>, value: T, options: JsonOptions = {}): Json {
+  return new JsonConverter(options).toJson(type as Codec<unknown>, value, '');
 }
 
-/** `value` as text for people: a line for each member, indented, enums by name, bytes as hex. */
-export function print<T>(type: Codec<T>, value: T, options: WalkOptions = {}): string {
-  const json = new Walk({ opaque: 'hex', ...options }).toJson(type as Codec<unknown>, value, '');
+/**
+ * Converts JSON to a value. Throws {@link XdrError} with the path of a member that does not match the type. Ranges of
+ * numbers and lengths are not checked here; encoding checks them.
+ */
+export function fromJson<T>(type: Codec<T>, json: Json, options: JsonOptions = {}): T {
+  return new JsonConverter(options).fromJson(type as Codec<unknown>, json, '') as T;
+}
+
+/** Formats `value` as readable text: one line per member, indented, enums by name, bytes in hex. */
+export function print<T>(type: Codec<T>, value: T, options: JsonOptions = {}): string {
+  const json = new JsonConverter({ opaque: 'hex', ...options }).toJson(type as Codec<unknown>, value, '');
   return lines(json, '').join('\n');
 }
 
 /**
- * An example of the type as JSON, to be filled in: every optional there, one element in every
- * array, the first member of every enum, the first arm of every union. Where a type would
- * hold itself, nothing.
+ * An example of the type as JSON, to be edited: optionals are present, arrays have one element, enums have their first
+ * member, unions their first arm. Recursion ends after one level.
  */
 export function template<T>(type: Codec<T>): Json {
   return example(type as Codec<unknown>, new Set());
@@ -64,17 +65,17 @@ export function template<T>(type: Codec<T>): Json {
 function shapeOf(type: Codec<unknown>): Shape {
   if (type.shape === undefined)
     throw new TypeError(
-      'a codec without a shape (a generated one) cannot be walked: use one made at run time',
+      'this codec has no shape: use the codec of loadInterface or of the generated descriptions',
     );
   return type.shape;
 }
 
-class Walk {
+class JsonConverter {
   private readonly opaque: 'base64' | 'hex';
   private readonly maxDepth: number;
   private depth = 0;
 
-  constructor(options: WalkOptions) {
+  constructor(options: JsonOptions) {
     this.opaque = options.opaque ?? 'base64';
     this.maxDepth = options.maxDepth ?? DEFAULT_MAX_DEPTH;
   }
@@ -110,7 +111,7 @@ class Walk {
         const name = Object.keys(shape.members).find((each) => shape.members[each] === value);
         if (name === undefined && shape.isOpen === true) return expect(value, 'number', path);
         return (
-          name ?? fail('XDR_BAD_ENUM', `${String(value)} is no member of enum ${shape.name ?? ''}`, path)
+          name ?? fail('XDR_BAD_ENUM', `${String(value)} is not a member of enum ${shape.name ?? ''}`, path)
         );
       }
       case 'array':
@@ -134,7 +135,7 @@ class Walk {
         return record(parts);
       }
       case 'lazy':
-        return this.deeper(path, () => this.toJson(shape.target(), value, path));
+        return this.nested(path, () => this.toJson(shape.target(), value, path));
     }
   }
 
@@ -188,24 +189,24 @@ class Walk {
       case 'tuple': {
         const values = items(json, path);
         if (values.length !== shape.fields.length)
-          fail('XDR_RANGE', `${values.length} arguments where ${shape.fields.length} are due`, path);
+          fail('XDR_RANGE', `${values.length} arguments, ${shape.fields.length} expected`, path);
         return shape.fields.map((field, i) => this.fromJson(field.type, values[i] as Json, `${path}[${i}]`));
       }
       case 'struct': {
         const object = members(json, path) as Readonly<Record<string, Json>>;
-        only(object, shape.fields, path);
+        checkUnknown(object, shape.fields, path);
         return record(shape.fields.map((field) => this.memberFromJson(field, object, path)));
       }
       case 'union': {
         const object = members(json, path) as Readonly<Record<string, Json>>;
         const [name, which] = this.memberFromJson(shape.discriminant, object, path);
         const arm = armOf(shape, which, path);
-        only(object, arm === null ? [shape.discriminant] : [shape.discriminant, arm], path);
+        checkUnknown(object, arm === null ? [shape.discriminant] : [shape.discriminant, arm], path);
         if (arm === null) return { [name]: which };
         return record([[name, which], this.memberFromJson(arm, object, path)]);
       }
       case 'lazy':
-        return this.deeper(path, () => this.fromJson(shape.target(), json, path));
+        return this.nested(path, () => this.fromJson(shape.target(), json, path));
     }
   }
 
@@ -219,7 +220,7 @@ class Walk {
     return [field.name, this.fromJson(field.type, object[field.name], here)];
   }
 
-  private deeper<R>(path: string, part: () => R): R {
+  private nested<R>(path: string, part: () => R): R {
     this.depth += 1;
     if (this.depth > this.maxDepth) fail('XDR_DEPTH', `nested deeper than ${this.maxDepth} levels`, path);
     const result = part();
@@ -237,7 +238,7 @@ interface Kinds {
 
 function expect<K extends keyof Kinds>(value: unknown, kind: K, path: string): Kinds[K] {
   if (typeof value === kind) return value as Kinds[K];
-  return fail('XDR_RANGE', `${value === undefined ? 'is missing' : `not a ${kind}`}`, path);
+  return fail('XDR_RANGE', value === undefined ? 'is missing' : `not a ${kind}`, path);
 }
 
 function items(value: unknown, path: string): readonly unknown[] {
@@ -250,13 +251,17 @@ function members(value: unknown, path: string): Readonly<Record<string, unknown>
   return fail('XDR_RANGE', 'not an object', path);
 }
 
-/** A misspelt member is an error, not one that is silently left out. */
-function only(object: Readonly<Record<string, unknown>>, fields: readonly Field[], path: string): void {
+/** Refuses unknown members, so that a misspelt one is not silently ignored. */
+function checkUnknown(
+  object: Readonly<Record<string, unknown>>,
+  fields: readonly Field[],
+  path: string,
+): void {
   for (const key of Object.keys(object))
     if (!fields.some((field) => field.name === key))
       fail(
         'XDR_RANGE',
-        `no such member; there is ${fields.map((field) => field.name).join(', ')}`,
+        `unknown member; known are ${fields.map((field) => field.name).join(', ')}`,
         join(path, key),
       );
 }
@@ -265,7 +270,7 @@ type Union = Shape & { kind: 'union' };
 
 function armOf(shape: Union, which: unknown, path: string): Field | null {
   const arm = shape.arms.find(({ cases }) => (cases as readonly unknown[]).includes(which));
-  const field = arm === undefined ? shape.otherwise : arm.field;
+  const field = arm === undefined ? shape.defaultArm : arm.field;
   if (field !== undefined) return field;
   return fail('XDR_BAD_UNION', `union ${shape.name ?? ''} has no arm for ${String(which)}`, path);
 }
@@ -274,7 +279,7 @@ function enumFromJson(shape: Shape & { kind: 'enum' }, json: Json | undefined, p
   if (typeof json === 'string' && Object.hasOwn(shape.members, json)) return shape.members[json] as number;
   if (typeof json === 'number' && (shape.isOpen === true || Object.values(shape.members).includes(json)))
     return json;
-  return fail('XDR_BAD_ENUM', `${JSON.stringify(json)} is no member of enum ${shape.name ?? ''}`, path);
+  return fail('XDR_BAD_ENUM', `${JSON.stringify(json)} is not a member of enum ${shape.name ?? ''}`, path);
 }
 
 function example(type: Codec<unknown>, within: ReadonlySet<Codec<unknown>>): Json {
@@ -303,7 +308,7 @@ function example(type: Codec<unknown>, within: ReadonlySet<Codec<unknown>>): Jso
     }
     case 'fixedArray': {
       const element = inner(shape.element, within) ?? null;
-      return Array.from({ length: Math.min(shape.size, 4096) }, () => structuredCloneJson(element));
+      return Array.from({ length: Math.min(shape.size, 4096) }, () => cloneJson(element));
     }
     case 'optional':
       return inner(shape.element, within) ?? null;
@@ -312,8 +317,8 @@ function example(type: Codec<unknown>, within: ReadonlySet<Codec<unknown>>): Jso
     case 'struct':
       return record(shape.fields.map((field) => [field.name, example(field.type, within)]));
     case 'union': {
-      // The first arm that does not lead back here.
-      const others: Arm[] = shape.otherwise === undefined ? [] : [{ cases: [], field: shape.otherwise }];
+      // The first arm that is not recursive.
+      const others: Arm[] = shape.defaultArm === undefined ? [] : [{ cases: [], field: shape.defaultArm }];
       for (const { cases, field } of [...shape.arms, ...others]) {
         const value = field === null ? null : inner(field.type, within);
         if (value === undefined) continue;
@@ -333,21 +338,21 @@ function example(type: Codec<unknown>, within: ReadonlySet<Codec<unknown>>): Jso
   }
 }
 
-/** An element that may be left out: undefined where it would hold itself. */
+/** An element that may be omitted: undefined if it is recursive. */
 function inner(element: Codec<unknown>, within: ReadonlySet<Codec<unknown>>): Json | undefined {
   const shape = shapeOf(element);
   return shape.kind === 'lazy' && within.has(shape.target()) ? undefined : example(element, within);
 }
 
 function caseJson(shape: Union, which: number | bigint | boolean): Json {
-  return new Walk({}).toJson(shape.discriminant.type, which, shape.discriminant.name);
+  return new JsonConverter({}).toJson(shape.discriminant.type, which, shape.discriminant.name);
 }
 
-function structuredCloneJson(json: Json): Json {
+function cloneJson(json: Json): Json {
   return JSON.parse(JSON.stringify(json)) as Json;
 }
 
-/** An object of its own members even where one is called `__proto__`. */
+/** Makes an object whose members are own properties, even one called `__proto__`. */
 function record<V>(entries: readonly (readonly [string, V])[]): { [key: string]: V } {
   return Object.fromEntries(entries);
 }
@@ -382,13 +387,13 @@ function fromHex(text: string): Uint8Array | undefined {
   );
 }
 
-/** In pieces: a function takes only so many arguments. */
-const PIECE = 0x2000;
+/** Bytes converted per call: the number of arguments of a call is limited. */
+const CHUNK = 0x2000;
 
 function toBase64(bytes: Uint8Array): string {
   let binary = '';
-  for (let at = 0; at < bytes.length; at += PIECE)
-    binary += String.fromCharCode(...bytes.subarray(at, at + PIECE));
+  for (let at = 0; at < bytes.length; at += CHUNK)
+    binary += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
   return btoa(binary);
 }
 

@@ -1,7 +1,7 @@
 /**
- * Bounded reader for XDR (RFC 4506). It believes a length only as far as the bytes at
- * hand can hold it, demands zero padding, and counts depth and elements so that a small
- * message cannot ask for much memory or stack. It knows nothing of structures.
+ * Bounded reader for XDR (RFC 4506). It checks each length against the bytes that are left before it allocates,
+ * requires zero padding, and limits depth and number of elements, so that a small message cannot cause large use of
+ * memory or stack. It decodes primitives and does not know compound types.
  */
 
 import { XdrError } from './errors.js';
@@ -9,20 +9,20 @@ import { fewInts } from './ints.js';
 import { escapedFrom, latin1From, type StringMode } from './text.js';
 import { DEFAULT_MAX_DEPTH } from './writer.js';
 
-/** Bounds on what one message may make us build; see {@link XdrReader}. */
+/** Limits of one message; see {@link XdrReader}. */
 export interface XdrReaderOptions {
-  /** Deepest nesting of a recursive type. Default {@link DEFAULT_MAX_DEPTH}. */
-  readonly maxDepth?: number;
-  /** Most elements of all arrays and linked lists of one message together. Default {@link DEFAULT_MAX_ELEMENTS}. */
-  readonly maxElements?: number;
+  /** Maximum nesting of recursive types. Default {@link DEFAULT_MAX_DEPTH}. */
+  readonly maxDepth?: number | undefined;
+  /** Maximum total number of elements of arrays and linked lists in one message. Default {@link DEFAULT_MAX_ELEMENTS}. */
+  readonly maxElements?: number | undefined;
   /**
-   * Accept padding that is not zero, and any bool but 0 as true, from peers that are known to send them. Many bytes
-   * then stand for one value: nothing may be signed or compared as bytes. Default false.
+   * Accepts nonzero padding, and any nonzero bool as true, from peers that are known to send them. Different bytes then
+   * decode to the same value, so messages must not be signed or compared as bytes. Default false.
    */
-  readonly lenient?: boolean;
+  readonly lenient?: boolean | undefined;
 }
 
-/** Default for the elements of all arrays and lists in one message. */
+/** Default maximum number of elements of arrays and lists in one message. */
 export const DEFAULT_MAX_ELEMENTS = 131_072;
 
 /** Up to here a string is built from char codes; beyond it the decoder's set-up pays off. All ones, to mask with. */
@@ -31,30 +31,29 @@ const SHORT_STRING = 31;
 /** Up to here ints are read by {@link fewInts}; all ones, to mask with. */
 const FEW_INTS = 63;
 
-/** Most bytes that a reader takes: 1 GiB less one. */
+/** Maximum size of a message, in bytes: 1 GiB minus 1. */
 export const MAX_READER_BYTES = 0x3fff_ffff;
 
-/** As in writer.ts; a constant of another module would be a variable to the engine. */
+/** As in writer.ts. Repeated here because V8 does not treat an imported constant as a constant. */
 const MAX_LENGTH = 0xffff_ffff;
 
-/** Changes no offset; but what is masked with it can be added to without a check for overflow at each byte. */
+/** All valid offsets are below this mask. Masking lets V8 omit overflow checks in the additions that follow. */
 const OFFSET_MASK = MAX_READER_BYTES;
 
-/** Eight bytes in the machine's own order, seen in several ways: to read a number so beats a DataView for it. */
+/** Eight bytes in host byte order, viewed as several types: faster than DataView for a single number. */
 const words = /* @__PURE__ */ new Int32Array(2);
 const floats = /* @__PURE__ */ new Float32Array(words.buffer);
 const doubles = /* @__PURE__ */ new Float64Array(words.buffer);
 const bigInts = /* @__PURE__ */ new BigInt64Array(words.buffer);
 const bigUints = /* @__PURE__ */ new BigUint64Array(words.buffer);
-/** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
-const HIGH = /* @__PURE__ */ highWord();
+/** Index of the more significant word: 1 on little-endian hosts, 0 on big-endian ones. */
+const HIGH = /* @__PURE__ */ highWordIndex();
 
 const utf8 = /* @__PURE__ */ new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads XDR. It works on the bytes as they are handed in and makes no view of its own until
- * something needs one: to ask a typed array for its buffer, or to make a DataView, costs as
- * much as reading a small message.
+ * Reads XDR. It reads from the given array directly and makes a DataView only if it needs one: making a DataView, or
+ * getting the buffer of a typed array, costs as much as decoding a small message.
  */
 export class XdrReader {
   private bytes: Uint8Array;
@@ -67,7 +66,7 @@ export class XdrReader {
   private readonly maxElements: number;
   private isLenient: boolean;
 
-  /** Starts on a message of at most {@link MAX_READER_BYTES} bytes, else `XDR_LIMIT`. */
+  /** Reads a message of at most {@link MAX_READER_BYTES} bytes, else `XDR_LIMIT`. */
   constructor(bytes: Uint8Array, options: XdrReaderOptions = {}) {
     if (bytes.length > MAX_READER_BYTES) tooLong(bytes.length);
     this.bytes = bytes;
@@ -77,7 +76,7 @@ export class XdrReader {
     this.isLenient = options.lenient ?? false;
   }
 
-  /** Starts on another message, with the same limits. */
+  /** Starts a new message, with the same limits. */
   reset(bytes: Uint8Array): void {
     if (bytes.length > MAX_READER_BYTES) tooLong(bytes.length);
     this.bytes = bytes;
@@ -111,7 +110,7 @@ export class XdrReader {
     return this.int32() >>> 0;
   }
 
-  /** The next unsigned int, which stays to be read. */
+  /** The next unsigned int, without consuming it. */
   peekUint32(): number {
     const value = this.uint32();
     this.at -= 4;
@@ -120,13 +119,13 @@ export class XdrReader {
 
   /** hyper (RFC 4506 section 4.5). */
   int64(): bigint {
-    this.eight();
+    this.eightBytes();
     return bigInts[0] as bigint;
   }
 
   /** unsigned hyper (RFC 4506 section 4.5). */
   uint64(): bigint {
-    this.eight();
+    this.eightBytes();
     return bigUints[0] as bigint;
   }
 
@@ -138,11 +137,11 @@ export class XdrReader {
 
   /** double (RFC 4506 section 4.7). */
   float64(): number {
-    this.eight();
+    this.eightBytes();
     return doubles[0] as number;
   }
 
-  /** bool (RFC 4506 section 4.4): 0 or 1, anything else is `XDR_BAD_ENUM`, unless the reader is lenient. */
+  /** bool (RFC 4506 section 4.4): 0 or 1; other values are `XDR_BAD_ENUM` unless the reader is lenient. */
   bool(): boolean {
     const value = this.uint32();
     if (value > 1 && !this.isLenient)
@@ -160,12 +159,12 @@ export class XdrReader {
     return this.copy(this.size(max));
   }
 
-  /** string (RFC 4506 section 4.11): UTF-8, where `mode` says nothing else; `max` counts bytes. See {@link StringMode}. */
+  /** string (RFC 4506 section 4.11), strict UTF-8 by default; `max` counts bytes. See {@link StringMode}. */
   string(max: number = MAX_LENGTH, mode?: StringMode): string {
     const at = (this.at & OFFSET_MASK) + 4;
     if (at > this.end) this.truncated(4);
     const announced = word(this.bytes, at - 4);
-    // The usual case in a few steps; whatever is unusual about a string sends it the long way.
+    // Fast path for short ASCII strings without padding; all others go through anyString().
     const size = announced & SHORT_STRING;
     const next = at + ((size + 3) & ~3);
     if (size === announced && size <= max && next <= this.end && (size & 3) === 0) {
@@ -179,20 +178,19 @@ export class XdrReader {
   }
 
   /**
-   * The length of a variable-length array (RFC 4506 section 4.13). `minBytes` is the least an
-   * element takes on the wire: a count that the bytes left cannot hold is `XDR_TRUNCATED`
-   * before anything is built.
+   * The length of a variable-length array (RFC 4506 section 4.13). `minBytes` is the smallest encoded size of an
+   * element: a count for which too few bytes are left is `XDR_TRUNCATED`, before anything is allocated.
    */
   count(max: number, minBytes: number): number {
     const count = this.uint32();
-    if (count > max) this.fail('XDR_LIMIT', `${count} elements where at most ${max} are allowed`, 4);
+    if (count > max) this.fail('XDR_LIMIT', `${count} elements, at most ${max} allowed`, 4);
     if (count * minBytes > this.end - this.at)
       this.fail('XDR_TRUNCATED', `${count} elements announced, ${this.end - this.at} bytes left`, 4);
     this.addElements(count);
     return count;
   }
 
-  /** The marker before a linked list's next node: true where there is one. Counts as an element. */
+  /** Whether another node of a linked list follows. Each node counts as an element. */
   more(): boolean {
     if (!this.bool()) return false;
     this.addElements(1);
@@ -204,7 +202,7 @@ export class XdrReader {
     const at = (this.at & OFFSET_MASK) + 4;
     if (at > this.end) this.truncated(4);
     const announced = word(this.bytes, at - 4);
-    // As in string(): the usual case in a few steps, any other the long way.
+    // Fast path for short arrays within all limits.
     const count = announced & FEW_INTS;
     const next = at + count * 4;
     const elements = this.elements + count;
@@ -233,7 +231,7 @@ export class XdrReader {
     return this.uints(size);
   }
 
-  /** All that is left, as it stands, as a view: a payload that is passed on undecoded. */
+  /** All bytes that are left, as a view, for a payload that is passed on without decoding. */
   rest(): Uint8Array {
     const { buffer, byteOffset } = this.bytes;
     const rest = new Uint8Array(buffer, byteOffset + this.at, this.end - this.at);
@@ -241,7 +239,7 @@ export class XdrReader {
     return rest;
   }
 
-  /** Decodes a part of the message as a lenient reader does; see {@link XdrReaderOptions}. */
+  /** Decodes a part of the message leniently; see {@link XdrReaderOptions}. */
   leniently<T>(decode: (reader: XdrReader) => T): T {
     const before = this.isLenient;
     this.isLenient = true;
@@ -252,34 +250,34 @@ export class XdrReader {
     }
   }
 
-  /** Demands that the message ends here. */
+  /** Throws `XDR_TRAILING` unless the message ends here. */
   finish(): void {
     if (this.at !== this.end)
       this.fail('XDR_TRAILING', `${this.end - this.at} bytes after the end of the value`, 0);
   }
 
-  /** Entering one more level of a recursive type; throws `XDR_DEPTH` beyond maxDepth. */
+  /** Enters one level of a recursive type; throws `XDR_DEPTH` beyond maxDepth. */
   enter(): void {
     this.depth += 1;
     if (this.depth > this.maxDepth) this.fail('XDR_DEPTH', `nested deeper than ${this.maxDepth} levels`, 0);
   }
 
-  /** Leaving a level that {@link enter} entered. */
+  /** Leaves the level that {@link enter} entered. */
   leave(): void {
     this.depth -= 1;
   }
 
-  /** The four bytes just read are no member of an enum (RFC 4506 section 4.3). */
+  /** Throws `XDR_BAD_ENUM`: the value just read is not a member of the enum (RFC 4506 section 4.3). */
   badEnum(type: string, value: number): never {
-    this.fail('XDR_BAD_ENUM', `${value} is no member of enum ${type}`, 4);
+    this.fail('XDR_BAD_ENUM', `${value} is not a member of enum ${type}`, 4);
   }
 
-  /** The discriminant just read has no arm in a union (RFC 4506 section 4.15). */
+  /** Throws `XDR_BAD_UNION`: the union has no arm for the discriminant just read (RFC 4506 section 4.15). */
   badUnion(type: string, value: number | bigint | boolean): never {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${value}`, typeof value === 'bigint' ? 8 : 4);
   }
 
-  /** A string of any length, by its own bytes' check and the decoder where it must. */
+  /** Reads a string of any length and content. */
   private anyString(max: number, mode: StringMode | undefined): string {
     const size = this.size(max);
     const at = this.at;
@@ -298,8 +296,8 @@ export class XdrReader {
     }
   }
 
-  /** Puts the next eight bytes where bigInts, bigUints and doubles see them. */
-  private eight(): void {
+  /** Reads the next eight bytes into {@link words}. */
+  private eightBytes(): void {
     const at = this.at & OFFSET_MASK;
     if (at + 8 > this.end) this.truncated(8);
     this.at = at + 8;
@@ -307,7 +305,7 @@ export class XdrReader {
     words[1 - HIGH] = word(this.bytes, at + 4);
   }
 
-  /** `count` ints that are known to be there. */
+  /** Reads `count` ints; the caller has checked that they are present. */
   private ints(count: number): number[] {
     const at = this.at;
     this.at = at + count * 4;
@@ -341,7 +339,7 @@ export class XdrReader {
     return this.view;
   }
 
-  /** The next `size` bytes as bytes of their own: `slice` of a Node Buffer would share them. */
+  /** A copy of the next `size` bytes. (`slice` of a Node Buffer would share the memory.) */
   private copy(size: number): Uint8Array<ArrayBuffer> {
     const at = this.at;
     this.skip(size);
@@ -352,18 +350,18 @@ export class XdrReader {
 
   private size(max: number): number {
     const size = this.uint32();
-    if (size > max) this.fail('XDR_LIMIT', `${size} bytes where at most ${max} are allowed`, 4);
+    if (size > max) this.fail('XDR_LIMIT', `${size} bytes, at most ${max} allowed`, 4);
     return size;
   }
 
-  /** Steps over `size` bytes and their padding, which must be zero (RFC 4506 section 3). */
+  /** Skips `size` bytes and their padding, which must be zero (RFC 4506 section 3). */
   private skip(size: number): void {
     const padded = this.at + size + (-size & 3);
     if (padded > this.end) this.truncated(size);
     for (let at = this.at + size; at < padded; at++) {
       if (this.bytes[at] !== 0 && !this.isLenient) {
         this.at = at;
-        this.fail('XDR_PADDING', `padding byte 0x${this.bytes[at]?.toString(16)} where zero is due`, 0);
+        this.fail('XDR_PADDING', `padding byte 0x${this.bytes[at]?.toString(16)}, zero expected`, 0);
       }
     }
     this.at = padded;
@@ -376,7 +374,7 @@ export class XdrReader {
   }
 
   private truncated(size: number): never {
-    this.fail('XDR_TRUNCATED', `${size} bytes are due, ${this.end - this.at} left`, 0);
+    this.fail('XDR_TRUNCATED', `${size} bytes expected, ${this.end - this.at} left`, 0);
   }
 
   private fail(code: XdrError['code'], reason: string, back: number): never {
@@ -384,19 +382,15 @@ export class XdrReader {
   }
 }
 
-/** 1 where the higher word of eight bytes comes second in memory, as on every little-endian machine, else 0. */
-function highWord(): 0 | 1 {
+function highWordIndex(): 0 | 1 {
   return new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 }
 
 function tooLong(length: number): never {
-  throw new XdrError(
-    'XDR_LIMIT',
-    `a message of ${length} bytes where at most ${MAX_READER_BYTES} are allowed`,
-  );
+  throw new XdrError('XDR_LIMIT', `a message of ${length} bytes, at most ${MAX_READER_BYTES} allowed`);
 }
 
-/** The int whose four bytes start at `at`, which are known to be there. */
+/** The int at `at`; the caller has checked that its four bytes are present. */
 function word(bytes: Uint8Array, at: number): number {
   return (
     ((bytes[at] as number) << 24) |

@@ -1,7 +1,6 @@
 /**
- * Codec<T>: how one type of value lies on the wire, as a value of its own; and Shape: what its
- * type is made of, as data. Those that walk values without knowing their types (JSON, printing,
- * templates) read the shape; encoding and decoding never do.
+ * Codec<T> encodes and decodes one type. Shape describes the structure of a type as data: JSON conversion and printing
+ * use it; encoding and decoding do not.
  */
 
 import type { XdrReader } from './reader.js';
@@ -9,23 +8,23 @@ import type { StringMode } from './text.js';
 import type { XdrWriter } from './writer.js';
 
 /**
- * One XDR type. Hand-written, generated and made at run time, all are this.
+ * Encodes and decodes one XDR type. Codecs written by hand, generated, and made at run time share this interface.
  * `encode` and `decode` throw {@link XdrError}.
  */
 export interface Codec<T> {
-  /** The least bytes any value takes on the wire: what a count of elements is checked against. */
+  /** The smallest encoded size of any value, in bytes. The announced length of an array is checked against it. */
   readonly minBytes: number;
   encode(writer: XdrWriter, value: T): void;
   decode(reader: XdrReader): T;
-  /** What the type is made of, for those that walk it (JSON, printing). Generated codecs have none. */
+  /** The structure of the type, for JSON and printing. Generated codecs have none; see {@link describe}. */
   readonly shape?: Shape;
 }
 
 /**
- * The discriminants of a union's default, where the union is switched by an integer: any number that no case names.
- * It exists as a type only. TypeScript has no "number, but not 0"; an enum is the one type that takes any `number`,
- * yet no literal, so that `status === 0` chooses the arm of 0, and `{ status: 0 }` without that arm's member is an
- * error. A literal of one's own is written `2 as number`, and compared as `(status as number) === 2`.
+ * The discriminants of the default arm of a union over int or unsigned: any number that no case names. This is a type
+ * only; there is no such object at run time. TypeScript cannot express "number except 0". An enum accepts any `number`
+ * but no literal, so `status === 0` narrows to the arm of 0, and `{ status: 0 }` without the member of that arm is an
+ * error. Write a literal as `2 as number`, and compare it as `(status as number) === 2`.
  */
 export declare enum OtherNumber {
   any = 0.5,
@@ -33,30 +32,30 @@ export declare enum OtherNumber {
 }
 
 /**
- * The same where the union is switched by a hyper, so that `status === 0n` chooses the arm of 0. TypeScript narrows by
- * literals alone, so these are two numbers that no hyper can have, and stand for all that no case names. No plain
- * `bigint` fits: one is written `status as OtherBigint`, and compared as `(status as bigint) === 2n`.
+ * The same for a union over hyper, so that `status === 0n` narrows to the arm of 0. TypeScript narrows by literals
+ * only, so the type consists of two numbers outside the range of hyper, which represent all values that no case names.
+ * A plain `bigint` is not assignable: write `status as OtherBigint`, and compare as `(status as bigint) === 2n`.
  */
 export type OtherBigint = 18446744073709551616n | -18446744073709551616n;
 
-/** A member of a struct, or the value of a union's arm. */
+/** A member of a struct, or the value of a union arm. */
 export interface Field {
   readonly name: string;
   readonly type: Codec<unknown>;
-  /** The comment that stood beside it in the `.x`. */
-  readonly doc?: string;
+  /** Its comment in the `.x`. */
+  readonly doc?: string | undefined;
 }
 
-/** The arm of a union: the discriminants that choose it, and its value, or null for void. */
+/** An arm of a union: the discriminants that select it, and its field, or null for void. */
 export interface Arm {
   readonly cases: readonly (number | bigint | boolean)[];
   readonly field: Field | null;
 }
 
-/** What every shape may carry: the name it was declared by and the comment beside it. */
+/** What every shape may have: its name and its comment in the `.x`. */
 export interface Named {
-  readonly name?: string;
-  readonly doc?: string;
+  readonly name?: string | undefined;
+  readonly doc?: string | undefined;
 }
 
 export type Shape = Named &
@@ -73,7 +72,7 @@ export type Shape = Named &
           | 'bool'
           | 'void';
       }
-    /** Of an open one, numbers that are no members are values too. */
+    /** An open enum accepts numbers that are not members. */
     | { readonly kind: 'enum'; readonly members: Readonly<Record<string, number>>; readonly isOpen?: boolean }
     | { readonly kind: 'fixedOpaque'; readonly size: number }
     | { readonly kind: 'opaque'; readonly max: number }
@@ -83,14 +82,14 @@ export type Shape = Named &
     | { readonly kind: 'list'; readonly element: Codec<unknown>; readonly minLength: 0 | 1 }
     | { readonly kind: 'optional'; readonly element: Codec<unknown> }
     | { readonly kind: 'struct'; readonly fields: readonly Field[] }
-    /** Several arguments of a procedure, one after the other: an array of fixed types. */
+    /** The arguments of a procedure with several of them, encoded one after the other. */
     | { readonly kind: 'tuple'; readonly fields: readonly Field[] }
     | {
         readonly kind: 'union';
         readonly discriminant: Field;
         readonly arms: readonly Arm[];
-        /** Undefined where there is no default: other discriminants are refused. Null for `default: void`. */
-        readonly otherwise: Field | null | undefined;
+        /** Undefined if there is no default arm: other discriminants are refused. Null for `default: void`. */
+        readonly defaultArm: Field | null | undefined;
       }
     | { readonly kind: 'lazy'; readonly target: () => Codec<unknown> }
   );

@@ -1,33 +1,33 @@
 /**
- * Text whose bytes are not UTF-8: invalid bytes as escapes that lose nothing, and Latin-1. Names of files are often
- * neither; one of them must not cost the whole reply.
+ * Conversion of strings that are not valid UTF-8: lossless escapes for invalid bytes, and Latin-1. File names are
+ * often in another encoding; one such name must not make a whole reply unreadable.
  *
- * An invalid byte 0x80 to 0xFF is a lone surrogate, U+DC80 to U+DCFF; encoding turns it back into the byte. No valid
- * UTF-8 decodes to a lone surrogate, so bytes go there and back unchanged, whatever they are. No byte below 0x80 is
- * ever escaped: '/', NUL and line feeds cannot hide behind an escape.
+ * An invalid byte 0x80 to 0xFF becomes a lone surrogate, U+DC80 to U+DCFF; encoding turns it back into the byte. Valid
+ * UTF-8 never decodes to a lone surrogate, so any bytes survive a round trip unchanged. Bytes below 0x80 are never
+ * escaped, so an escape cannot stand for '/', NUL or a line feed.
  */
 
-/** How the bytes of a string become text. */
+/** How the bytes of a string are converted to text. */
 export type StringMode =
-  /** UTF-8; bytes that are none are kept as escapes. */
+  /** UTF-8; invalid bytes are kept as escapes. */
   | 'utf8'
-  /** UTF-8; bytes that are none are refused with `XDR_RANGE`. */
+  /** UTF-8; invalid bytes are refused with `XDR_RANGE`. */
   | 'strict'
-  /** One character a byte, U+0000 to U+00FF; others are refused with `XDR_RANGE`. */
+  /** One byte per character, U+0000 to U+00FF; other characters are refused with `XDR_RANGE`. */
   | 'latin1';
 
 const ESCAPE = 0xdc00;
 const FIRST_ESCAPE = 0xdc80;
 const LAST_ESCAPE = 0xdcff;
 
-/** Codes at a time: a call takes only so many arguments. */
-const PIECE = 0x2000;
+/** Characters converted per call: the number of arguments of a call is limited. */
+const CHUNK = 0x2000;
 
 function isEscape(unit: number): boolean {
   return unit >= FIRST_ESCAPE && unit <= LAST_ESCAPE;
 }
 
-/** Bytes as text, those that are not UTF-8 as escapes. */
+/** Decodes bytes as UTF-8, invalid ones as escapes. */
 export function escapedFrom(bytes: Uint8Array): string {
   const units = new Uint16Array(bytes.length);
   let size = 0;
@@ -50,13 +50,13 @@ export function escapedFrom(bytes: Uint8Array): string {
   return fromUnits(units.subarray(0, size));
 }
 
-/** Bytes of the well-formed UTF-8 sequence at `at` (Unicode table 3-7); 0 where there is none. */
+/** Length of the well-formed UTF-8 sequence at `at` (Unicode table 3-7); 0 if there is none. */
 function sequence(bytes: Uint8Array, at: number): number {
   const first = bytes[at] as number;
   if (first < 0x80) return 1;
   const length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
   if (length === 0 || at + length > bytes.length) return 0;
-  // Overlong forms, surrogates and what is beyond U+10FFFF show in the second byte.
+  // Overlong forms, surrogates and code points beyond U+10FFFF are recognized by the second byte.
   const second = bytes[at + 1] as number;
   const low = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
   const high = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
@@ -65,7 +65,7 @@ function sequence(bytes: Uint8Array, at: number): number {
   return length;
 }
 
-/** The bytes of a text with escapes, or undefined where it has half a surrogate pair that is no escape. */
+/** Encodes text with escapes; undefined if it has a lone surrogate that is not an escape. */
 export function bytesOfEscaped(text: string): Uint8Array | undefined {
   const size = escapedSize(text);
   if (size === undefined) return undefined;
@@ -102,12 +102,12 @@ function escapedSize(text: string): number | undefined {
   return size;
 }
 
-/** Bytes as Latin-1. */
+/** Decodes bytes as Latin-1. */
 export function latin1From(bytes: Uint8Array): string {
   return fromUnits(bytes);
 }
 
-/** The bytes of a text of Latin-1, or undefined where a character is beyond U+00FF. */
+/** Encodes text as Latin-1; undefined if a character is beyond U+00FF. */
 export function bytesOfLatin1(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) {
@@ -120,7 +120,7 @@ export function bytesOfLatin1(text: string): Uint8Array | undefined {
 
 function fromUnits(units: Uint16Array | Uint8Array): string {
   let text = '';
-  for (let at = 0; at < units.length; at += PIECE)
-    text += String.fromCharCode(...units.subarray(at, at + PIECE));
+  for (let at = 0; at < units.length; at += CHUNK)
+    text += String.fromCharCode(...units.subarray(at, at + CHUNK));
   return text;
 }

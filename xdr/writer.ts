@@ -1,48 +1,47 @@
 /**
- * Big-endian writer for XDR (RFC 4506): one growable arena, used again for message after
- * message. It knows how each primitive lies on the wire and refuses values that do not
- * fit; it knows nothing of structures.
+ * Big-endian writer for XDR (RFC 4506) with one growable buffer that is reused for each message. It encodes primitives
+ * and refuses values that do not fit; it does not know compound types.
  */
 
 import { XdrError } from './errors.js';
 import { bytesOfEscaped, bytesOfLatin1, type StringMode } from './text.js';
 
-/** Bounds on what one message may be; see {@link XdrWriter}. */
+/** Limits of one message; see {@link XdrWriter}. */
 export interface XdrWriterOptions {
-  /** Most bytes of one message. Default {@link DEFAULT_MAX_MESSAGE_BYTES}. */
-  readonly maxBytes?: number;
-  /** Deepest nesting of a recursive type. Default {@link DEFAULT_MAX_DEPTH}. */
-  readonly maxDepth?: number;
+  /** Maximum size of one message, in bytes. Default {@link DEFAULT_MAX_MESSAGE_BYTES}. */
+  readonly maxBytes?: number | undefined;
+  /** Maximum nesting of recursive types. Default {@link DEFAULT_MAX_DEPTH}. */
+  readonly maxDepth?: number | undefined;
 }
 
-/** Default for the bytes of one encoded message: 64 MiB. */
+/** Default maximum size of one encoded message: 64 MiB. */
 export const DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024;
-/** Default for the nesting of recursive types, on both ways. */
+/** Default maximum nesting of recursive types, for encoding and decoding. */
 export const DEFAULT_MAX_DEPTH = 128;
-/** "No bound of its own": the largest length that XDR can say (RFC 4506 section 4.10). */
+/** The largest length that XDR can encode (RFC 4506 section 4.10): the bound of types that declare none. */
 export const MAX_LENGTH = 0xffff_ffff;
 
 const INITIAL_BYTES = 1024;
-/** An arena that had to grow beyond this is given back by {@link XdrWriter.reset}. */
+/** A buffer that grew beyond this size is released by {@link XdrWriter.reset}. */
 const KEEP_BYTES = 1024 * 1024;
-/** Up to here a loop over char codes beats a call into the encoder. */
+/** Up to this length a loop over character codes is faster than a call of TextEncoder. */
 const SHORT_STRING = 48;
 
-/** Eight bytes in the machine's own order; a big number is taken apart here, which beats a DataView. */
+/** Eight bytes in host byte order. Splitting a bigint into two words here is faster than DataView.setBigInt64. */
 const words = /* @__PURE__ */ new Int32Array(2);
 const bigInts = /* @__PURE__ */ new BigInt64Array(words.buffer);
 const bigUints = /* @__PURE__ */ new BigUint64Array(words.buffer);
-/** Which of the two words is the higher: the second, unless the machine is a big-endian one. */
-const HIGH = /* @__PURE__ */ highWord();
+/** Index of the more significant word: 1 on little-endian hosts, 0 on big-endian ones. */
+const HIGH = /* @__PURE__ */ highWordIndex();
 
 const utf8 = /* @__PURE__ */ new TextEncoder();
 
-/** Writes XDR. Every method throws {@link XdrError} `XDR_RANGE` for a value of the wrong kind or size. */
+/** Writes XDR. Every method throws {@link XdrError} `XDR_RANGE` for a value of the wrong type or range. */
 export class XdrWriter {
   private bytes: Uint8Array<ArrayBuffer>;
   private view: DataView<ArrayBuffer>;
   private capacity: number;
-  /** What {@link peek} gave last. Messages of one length follow each other, and a view costs more than it holds. */
+  /** The last result of {@link peek}, reused while the length is the same: making a view is expensive. */
   private peeked: Uint8Array<ArrayBuffer> | undefined;
   private at = 0;
   private depth = 0;
@@ -62,7 +61,7 @@ export class XdrWriter {
     return this.at;
   }
 
-  /** Starts a new message. A huge arena is let go, so that one large message does not pin its memory. */
+  /** Starts a new message. A large buffer is released, so that one large message does not hold its memory. */
   reset(): void {
     this.at = 0;
     this.depth = 0;
@@ -74,13 +73,13 @@ export class XdrWriter {
     }
   }
 
-  /** Forgets everything written after `length`, as when a result turned out not to fit its type. */
+  /** Discards everything written after `length`, for example a result that does not fit its type. */
   truncate(length: number): void {
     if (length < this.at) this.at = length;
     this.depth = 0;
   }
 
-  /** The message so far, as a view that the next write may change: copy it or send it at once. */
+  /** The message so far, as a view that is valid until the next write: copy it or send it at once. */
   peek(): Uint8Array<ArrayBuffer> {
     const { peeked } = this;
     if (peeked !== undefined && peeked.length === this.at) return peeked;
@@ -88,14 +87,14 @@ export class XdrWriter {
     return this.peeked;
   }
 
-  /** The message so far, as bytes of its own. */
+  /** The message so far, as a copy. */
   take(): Uint8Array<ArrayBuffer> {
     return this.bytes.slice(0, this.at);
   }
 
   /** int (RFC 4506 section 4.1), 4 bytes. */
   int32(value: number): void {
-    if ((value | 0) !== value) this.badNumber('an integer from -2147483648 to 2147483647', value);
+    if ((value | 0) !== value) this.badValue('an integer from -2147483648 to 2147483647', value);
     const at = this.at;
     if (at + 4 > this.capacity) this.grow(4);
     this.view.setInt32(at, value);
@@ -104,7 +103,7 @@ export class XdrWriter {
 
   /** unsigned int (RFC 4506 section 4.2), 4 bytes. */
   uint32(value: number): void {
-    if (value >>> 0 !== value) this.badNumber('an integer from 0 to 4294967295', value);
+    if (value >>> 0 !== value) this.badValue('an integer from 0 to 4294967295', value);
     const at = this.at;
     if (at + 4 > this.capacity) this.grow(4);
     this.view.setUint32(at, value);
@@ -114,7 +113,7 @@ export class XdrWriter {
   /** hyper (RFC 4506 section 4.5), 8 bytes. */
   int64(value: bigint): void {
     if (typeof value !== 'bigint' || BigInt.asIntN(64, value) !== value)
-      this.badNumber('a bigint from -2^63 to 2^63-1', value);
+      this.badValue('a bigint from -2^63 to 2^63-1', value);
     const at = this.at;
     if (at + 8 > this.capacity) this.grow(8);
     bigInts[0] = value;
@@ -126,7 +125,7 @@ export class XdrWriter {
   /** unsigned hyper (RFC 4506 section 4.5), 8 bytes. */
   uint64(value: bigint): void {
     if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value)
-      this.badNumber('a bigint from 0 to 2^64-1', value);
+      this.badValue('a bigint from 0 to 2^64-1', value);
     const at = this.at;
     if (at + 8 > this.capacity) this.grow(8);
     bigUints[0] = value;
@@ -137,7 +136,7 @@ export class XdrWriter {
 
   /** float (RFC 4506 section 4.6), 4 bytes. Rounds to the nearest single; NaN and infinities pass. */
   float32(value: number): void {
-    if (typeof value !== 'number') this.badNumber('a number', value);
+    if (typeof value !== 'number') this.badValue('a number', value);
     const at = this.at;
     if (at + 4 > this.capacity) this.grow(4);
     this.view.setFloat32(at, value);
@@ -146,7 +145,7 @@ export class XdrWriter {
 
   /** double (RFC 4506 section 4.7), 8 bytes. */
   float64(value: number): void {
-    if (typeof value !== 'number') this.badNumber('a number', value);
+    if (typeof value !== 'number') this.badValue('a number', value);
     const at = this.at;
     if (at + 8 > this.capacity) this.grow(8);
     this.view.setFloat64(at, value);
@@ -155,7 +154,7 @@ export class XdrWriter {
 
   /** bool (RFC 4506 section 4.4), 4 bytes. */
   bool(value: boolean): void {
-    if (value !== true && value !== false) this.badNumber('true or false', value);
+    if (value !== true && value !== false) this.badValue('true or false', value);
     const at = this.at;
     if (at + 4 > this.capacity) this.grow(4);
     this.view.setInt32(at, value ? 1 : 0);
@@ -164,33 +163,32 @@ export class XdrWriter {
 
   /** Fixed-length opaque (RFC 4506 section 4.9): exactly `size` bytes, zero-padded to a multiple of 4. */
   fixedOpaque(value: Uint8Array, size: number): void {
-    if (!(value instanceof Uint8Array)) this.badNumber('a Uint8Array', value);
-    if (value.length !== size) this.fail('XDR_RANGE', `${value.length} bytes where exactly ${size} are due`);
+    if (!(value instanceof Uint8Array)) this.badValue('a Uint8Array', value);
+    if (value.length !== size) this.fail('XDR_RANGE', `${value.length} bytes, exactly ${size} expected`);
     this.raw(value);
   }
 
   /** Variable-length opaque (RFC 4506 section 4.10): a length, then the bytes, zero-padded to a multiple of 4. */
   opaque(value: Uint8Array, max: number = MAX_LENGTH): void {
-    if (!(value instanceof Uint8Array)) this.badNumber('a Uint8Array', value);
-    if (value.length > max) this.fail('XDR_LIMIT', `${value.length} bytes where at most ${max} are allowed`);
+    if (!(value instanceof Uint8Array)) this.badValue('a Uint8Array', value);
+    if (value.length > max) this.fail('XDR_LIMIT', `${value.length} bytes, at most ${max} allowed`);
     this.uint32(value.length);
     this.raw(value);
   }
 
   /**
-   * string (RFC 4506 section 4.11) as UTF-8, where `mode` says nothing else; `max` counts bytes. A lone surrogate is
-   * refused, not replaced, unless it is an escape of {@link StringMode} `utf8`.
+   * string (RFC 4506 section 4.11), UTF-8 by default; `max` counts bytes. A lone surrogate is refused, not replaced,
+   * unless it is an escape of {@link StringMode} `utf8`.
    */
   string(value: string, max: number = MAX_LENGTH, mode?: StringMode): void {
-    if (typeof value !== 'string') this.badNumber('a string', value);
+    if (typeof value !== 'string') this.badValue('a string', value);
     const units = value.length;
-    if (units > max)
-      this.fail('XDR_LIMIT', `a string of ${units} bytes or more where at most ${max} are allowed`);
+    if (units > max) this.fail('XDR_LIMIT', `a string of ${units} bytes or more, at most ${max} allowed`);
     const start = this.at + 4;
-    // Three bytes a UTF-16 unit at worst; the rest is length and padding.
+    // At most three bytes per UTF-16 unit, and 4 bytes for length and padding each.
     if (start + units * 3 + 4 > this.capacity) {
       if (start + units * 3 + 4 > this.maxBytes) {
-        this.otherString(value, max, mode);
+        this.copyString(value, max, mode);
         return;
       }
       this.grow(units * 3 + 8);
@@ -206,7 +204,7 @@ export class XdrWriter {
       }
     }
     if (size < units) {
-      size = this.anyString(value, max, mode);
+      size = this.encodeString(value, max, mode);
       if (size < 0) return;
     }
     this.view.setUint32(start - 4, size);
@@ -216,13 +214,13 @@ export class XdrWriter {
 
   /** The length of a variable-length array (RFC 4506 section 4.13). */
   count(length: number, max: number = MAX_LENGTH): void {
-    if (length > max) this.fail('XDR_LIMIT', `${length} elements where at most ${max} are allowed`);
+    if (length > max) this.fail('XDR_LIMIT', `${length} elements, at most ${max} allowed`);
     this.uint32(length);
   }
 
-  /** Checks the length of a fixed-length array (RFC 4506 section 4.12), which the wire does not carry. */
+  /** Checks the length of a fixed-length array (RFC 4506 section 4.12), which is not encoded. */
   fixedCount(length: number, size: number): void {
-    if (length !== size) this.fail('XDR_RANGE', `${length} elements where exactly ${size} are due`);
+    if (length !== size) this.fail('XDR_RANGE', `${length} elements, exactly ${size} expected`);
   }
 
   /** Variable-length array of int: the length, then 4 bytes each. */
@@ -234,7 +232,7 @@ export class XdrWriter {
     const view = this.view;
     for (let i = 0; i < length; i++) {
       const value = values[i] as number;
-      if ((value | 0) !== value) this.badNumber('an integer from -2147483648 to 2147483647', value, `[${i}]`);
+      if ((value | 0) !== value) this.badValue('an integer from -2147483648 to 2147483647', value, `[${i}]`);
       view.setInt32(at, value);
       at += 4;
     }
@@ -250,7 +248,7 @@ export class XdrWriter {
     const view = this.view;
     for (let i = 0; i < length; i++) {
       const value = values[i] as number;
-      if (value >>> 0 !== value) this.badNumber('an integer from 0 to 4294967295', value, `[${i}]`);
+      if (value >>> 0 !== value) this.badValue('an integer from 0 to 4294967295', value, `[${i}]`);
       view.setUint32(at, value);
       at += 4;
     }
@@ -265,7 +263,7 @@ export class XdrWriter {
     const view = this.view;
     for (let i = 0; i < size; i++) {
       const value = values[i] as number;
-      if ((value | 0) !== value) this.badNumber('an integer from -2147483648 to 2147483647', value, `[${i}]`);
+      if ((value | 0) !== value) this.badValue('an integer from -2147483648 to 2147483647', value, `[${i}]`);
       view.setInt32(at, value);
       at += 4;
     }
@@ -280,14 +278,14 @@ export class XdrWriter {
     const view = this.view;
     for (let i = 0; i < size; i++) {
       const value = values[i] as number;
-      if (value >>> 0 !== value) this.badNumber('an integer from 0 to 4294967295', value, `[${i}]`);
+      if (value >>> 0 !== value) this.badValue('an integer from 0 to 4294967295', value, `[${i}]`);
       view.setUint32(at, value);
       at += 4;
     }
     this.at = at;
   }
 
-  /** Bytes that are XDR already, copied as they are: an encoded result, a forwarded argument. */
+  /** Copies bytes that are XDR already: an encoded result, forwarded arguments. */
   encoded(value: Uint8Array): void {
     const at = this.at;
     if (at + value.length > this.capacity) this.grow(value.length);
@@ -295,40 +293,40 @@ export class XdrWriter {
     this.at = at + value.length;
   }
 
-  /** Entering one more level of a recursive type; throws `XDR_DEPTH` beyond maxDepth. */
+  /** Enters one level of a recursive type; throws `XDR_DEPTH` beyond maxDepth. */
   enter(): void {
     this.depth += 1;
     if (this.depth > this.maxDepth) this.fail('XDR_DEPTH', `nested deeper than ${this.maxDepth} levels`);
   }
 
-  /** Leaving a level that {@link enter} entered. */
+  /** Leaves the level that {@link enter} entered. */
   leave(): void {
     this.depth -= 1;
   }
 
-  /** A value that is none of the members of an enum (RFC 4506 section 4.3). */
+  /** Throws `XDR_BAD_ENUM`: the value is not a member of the enum (RFC 4506 section 4.3). */
   badEnum(type: string, value: unknown): never {
-    this.fail('XDR_BAD_ENUM', `${show(value)} is no member of enum ${type}`);
+    this.fail('XDR_BAD_ENUM', `${show(value)} is not a member of enum ${type}`);
   }
 
-  /** A discriminant that no arm of a union answers to (RFC 4506 section 4.15). */
+  /** Throws `XDR_BAD_UNION`: the union has no arm for the discriminant (RFC 4506 section 4.15). */
   badUnion(type: string, value: unknown): never {
     this.fail('XDR_BAD_UNION', `union ${type} has no arm for ${show(value)}`);
   }
 
-  /** Bytes of a string that are written behind room for their length; less than 0 where the string is written whole. */
-  private anyString(value: string, max: number, mode: StringMode | undefined): number {
+  /** Writes the bytes of a string behind space for its length and returns their number; -1 if it wrote the length too. */
+  private encodeString(value: string, max: number, mode: StringMode | undefined): number {
     const size = mode === 'latin1' ? -1 : utf8.encodeInto(value, this.bytes.subarray(this.at + 4)).written;
     if (size < 0 || (size !== value.length && !value.isWellFormed())) {
-      this.otherString(value, max, mode);
+      this.copyString(value, max, mode);
       return -1;
     }
-    if (size > max) this.fail('XDR_LIMIT', `a string of ${size} bytes where at most ${max} are allowed`);
+    if (size > max) this.fail('XDR_LIMIT', `a string of ${size} bytes, at most ${max} allowed`);
     return size;
   }
 
-  /** A string that is not plain UTF-8, or whose worst case would not fit the message: at the price of a copy. */
-  private otherString(value: string, max: number, mode: StringMode | undefined): void {
+  /** Writes a string with escapes or in Latin-1, or one close to the maximum message size, by way of a copy. */
+  private copyString(value: string, max: number, mode: StringMode | undefined): void {
     const encoded =
       mode === 'latin1'
         ? bytesOfLatin1(value)
@@ -341,11 +339,11 @@ export class XdrWriter {
       this.fail(
         'XDR_RANGE',
         mode === 'latin1'
-          ? 'a string with a character that Latin-1 does not have'
-          : 'a string with half a surrogate pair, which UTF-8 cannot hold',
+          ? 'a string with a character that is not in Latin-1'
+          : 'a string with a lone surrogate, which UTF-8 cannot encode',
       );
     if (encoded.length > max)
-      this.fail('XDR_LIMIT', `a string of ${encoded.length} bytes where at most ${max} are allowed`);
+      this.fail('XDR_LIMIT', `a string of ${encoded.length} bytes, at most ${max} allowed`);
     this.opaque(encoded);
   }
 
@@ -359,7 +357,7 @@ export class XdrWriter {
     this.pad(size);
   }
 
-  /** Zero bytes up to the next multiple of 4 (RFC 4506 section 3); room for them was made before. */
+  /** Writes zero bytes up to the next multiple of 4 (RFC 4506 section 3). The caller has ensured the capacity. */
   private pad(size: number): void {
     let missing = -size & 3;
     while (missing > 0) {
@@ -380,7 +378,7 @@ export class XdrWriter {
     this.view = new DataView(larger.buffer);
   }
 
-  private badNumber(expected: string, value: unknown, path = ''): never {
+  private badValue(expected: string, value: unknown, path = ''): never {
     this.fail('XDR_RANGE', `${show(value)} is not ${expected}`, path);
   }
 
@@ -389,12 +387,11 @@ export class XdrWriter {
   }
 }
 
-/** 1 where the higher word of eight bytes comes second in memory, as on every little-endian machine, else 0. */
-function highWord(): 0 | 1 {
+function highWordIndex(): 0 | 1 {
   return new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 }
 
-/** A value as an error message shows it: short, and never the content of a large one. */
+/** Formats a value for an error message, in a few characters. */
 function show(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'string')

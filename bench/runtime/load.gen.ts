@@ -82,15 +82,15 @@ export class LoadProgramV1Client {
   }
 }
 
-/** What serves LOAD_PROGRAM version 1. */
+/** The handlers of LOAD_PROGRAM version 1. */
 export interface LoadProgramV1Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   null?(context: CallContext): void | Promise<void>;
 
   small(args: small, context: CallContext): small | Promise<small>;
 }
 
-/** LOAD_PROGRAM version 1, served by `handlers`. */
+/** The service of LOAD_PROGRAM version 1 that calls `handlers`. */
 export function createLoadProgramV1(handlers: LoadProgramV1Handlers): Service {
   return {
     program: LOAD_PROGRAM,
@@ -109,10 +109,10 @@ export function createLoadProgramV1(handlers: LoadProgramV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'f6f39aefd081aa022729c466';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     small: [

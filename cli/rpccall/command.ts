@@ -7,9 +7,9 @@ import {
   encode,
   fromJson,
   type Json,
+  type JsonOptions,
   template,
   toJson,
-  type WalkOptions,
   XdrError,
 } from '../../xdr/index.js';
 import { CliError, command, describe, integer, portOption, timeOptions, UsageError } from '../support/cli.js';
@@ -274,7 +274,7 @@ async function onDecode(words: readonly string[], options: ValueFlags): Promise<
 
 async function onEncode(name: string, type: string, json: string, options: ValueFlags): Promise<void> {
   const codec = typeOf(opened(name, options), type, options);
-  const walk: WalkOptions = { opaque: options.opaque };
+  const walk: JsonOptions = { opaque: options.opaque };
   const text = json === '-' ? String(await readStdin()) : json;
   let bytes: Uint8Array;
   try {

@@ -78,7 +78,7 @@ function fieldsOf(shape: Shape): { readonly name: string; readonly type: Codec<u
   if (shape.kind === 'optional') return fieldsOf(resolve(shape.element) ?? { kind: 'void' });
   if (shape.kind === 'struct') return [...shape.fields];
   if (shape.kind !== 'union') return [];
-  const arms = [...shape.arms.map(({ field }) => field), shape.otherwise ?? null];
+  const arms = [...shape.arms.map(({ field }) => field), shape.defaultArm ?? null];
   return [shape.discriminant, ...arms.filter((field) => field !== null)];
 }
 

@@ -84,7 +84,7 @@ function partsOf(type: NamedType): NamedType[] {
     case 'struct':
       return type.fields.flatMap((field) => namedIn(field.type));
     case 'union':
-      return [type.discriminant, ...type.arms.map(({ field }) => field), type.otherwise ?? null].flatMap(
+      return [type.discriminant, ...type.arms.map(({ field }) => field), type.defaultArm ?? null].flatMap(
         (field) => (field === null ? [] : namedIn(field.type)),
       );
     case 'alias':
@@ -143,7 +143,7 @@ function typeText(type: NamedType): string[] {
           ...cases.map((each) => `  case ${caseName(each)}:`),
           ...arm(of),
         ]),
-        ...(type.otherwise === undefined ? [] : ['  default:', ...arm(type.otherwise)]),
+        ...(type.defaultArm === undefined ? [] : ['  default:', ...arm(type.defaultArm)]),
         '};',
       ];
     }

@@ -224,7 +224,7 @@ class Dissector {
   private union(shape: Shape & { readonly kind: 'union' }, path: string): void {
     const which = this.leaf(shape.discriminant.type, `${path}.${shape.discriminant.name}`);
     const arm = shape.arms.find(({ cases }) => (cases as readonly unknown[]).includes(which));
-    const field = arm === undefined ? shape.otherwise : arm.field;
+    const field = arm === undefined ? shape.defaultArm : arm.field;
     if (field === undefined) throw new XdrError('XDR_BAD_UNION', `no arm for ${String(which)}`);
     if (field !== null) this.value(field.type, `${path}.${field.name}`);
   }

@@ -8,9 +8,9 @@ import {
   type Codec,
   fromJson,
   type Json,
+  type JsonOptions,
   template,
   toJson,
-  type WalkOptions,
   XdrError,
 } from '../../xdr/index.js';
 import { UsageError } from '../support/cli.js';
@@ -23,7 +23,7 @@ export type ArgsText = string | undefined;
 /** One interface on one host. */
 export class Session {
   readonly opened: Opened;
-  readonly walk: WalkOptions;
+  readonly walk: JsonOptions;
   private readonly host: string;
   private readonly options: AddressSelectorOptions;
   private readonly tap: Tap | undefined;
@@ -33,7 +33,7 @@ export class Session {
     host: string,
     opened: Opened,
     options: AddressSelectorOptions,
-    walk: WalkOptions = {},
+    walk: JsonOptions = {},
     tap?: Tap,
   ) {
     this.host = host;
@@ -143,7 +143,7 @@ export function argsOf(
   type: Choice['procedure']['args'],
   text: ArgsText,
   name: string,
-  walk: WalkOptions,
+  walk: JsonOptions,
 ): unknown {
   const kind = type.shape?.kind;
   if (text === undefined) {

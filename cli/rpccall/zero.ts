@@ -60,13 +60,13 @@ function zeroMember({ members: all }: Shape & { readonly kind: 'enum' }): string
 }
 
 function zeroUnion(shape: Shape & { readonly kind: 'union' }, depth: number): Json {
-  const { discriminant, arms, otherwise } = shape;
+  const { discriminant, arms, defaultArm } = shape;
   const head = zero(discriminant.type, depth + 1);
   const members_ = discriminant.type.shape?.kind === 'enum' ? discriminant.type.shape.members : undefined;
   const plain = (json: Json): number | bigint | boolean =>
     typeof json === 'string' ? (members_?.[json] ?? BigInt(json)) : (json as number | boolean);
   const arm = arms.find(({ cases }) => (cases as readonly unknown[]).includes(plain(head)));
-  const field = arm === undefined ? otherwise : arm.field;
+  const field = arm === undefined ? defaultArm : arm.field;
   if (field !== undefined)
     return { [discriminant.name]: head, ...(field === null ? {} : members([field], depth)) };
   // Zero chooses no arm: the first there is.

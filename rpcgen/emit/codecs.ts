@@ -1,6 +1,6 @@
 /**
- * Encode and decode functions: straight lines on writer and reader, in the order of the
- * `.x`. They must agree byte for byte with what dynamic.ts builds from the same model.
+ * Emits encode and decode functions: calls of writer and reader in the order of the `.x`. They must produce the same
+ * bytes as the codecs that dynamic.ts makes of the same model.
  */
 
 import {
@@ -17,7 +17,7 @@ import {
 import { docLines, LINE_WIDTH, type Output, PURE, property } from './output.js';
 import { boundedDoc, caseLabel, restType } from './types.js';
 
-/** The functions and the codec of a type. */
+/** Emits the functions and the codec of a type. */
 export function emitCodec(out: Output, type: NamedType): void {
   switch (type.kind) {
     case 'enum':
@@ -36,7 +36,7 @@ export function emitCodec(out: Output, type: NamedType): void {
   }
 }
 
-/** The head of an encode function. */
+/** Emits an encode function. */
 function encoder(out: Output, name: string, type: string, body: readonly string[]): void {
   const text = body.join('\n');
   const w = /\bw\b/.test(text) ? 'w' : '_w';
@@ -47,7 +47,7 @@ function encoder(out: Output, name: string, type: string, body: readonly string[
   else out.write(head, ...indent(body), '}');
 }
 
-/** The head of a decode function. */
+/** Emits a decode function. */
 function decoder(out: Output, name: string, type: string, body: readonly string[]): void {
   const r = body.some((line) => /\br\b/.test(line)) ? 'r' : '_r';
   out.write(`export function ${name}(${r}: ${out.xdr('XdrReader', true)}): ${type} {`, ...indent(body), '}');
@@ -62,7 +62,7 @@ function codecLine(
   decode: string,
 ): void {
   const line = `export const ${name}: ${out.xdr('Codec', true)}<${type}> =`;
-  const [head, tail] = out.outer('|').split('|') as [string, string];
+  const [head, tail] = out.lenientCodec('|').split('|') as [string, string];
   const start = `${line} ${head}${PURE}${out.xdr('codec')}(`;
   const args = [String(minBytes), encode, decode];
   const whole = `${start}${args.join(', ')})${tail};`;
@@ -71,7 +71,7 @@ function codecLine(
 }
 
 function emitEnum(out: Output, type: EnumType): void {
-  const names = out.of(type);
+  const names = out.namesOf(type);
   const quoted = `'${type.name}'`;
   if (out.hasOpenEnums) {
     out.write('');
@@ -101,7 +101,7 @@ function emitEnum(out: Output, type: EnumType): void {
 }
 
 function emitStruct(out: Output, type: StructType): void {
-  const names = out.of(type);
+  const names = out.namesOf(type);
   const encode = type.fields.flatMap((field) => encodeLines(out, field.type, `v.${field.key}`));
   out.write('');
   encoder(out, names.encode, names.type, type.recursive ? ['w.enter();', ...encode, 'w.leave();'] : encode);
@@ -132,9 +132,9 @@ function emitStruct(out: Output, type: StructType): void {
   emitFirst(out, type);
 }
 
-/** The list by its first node, which therefore is never empty. */
+/** A list declared by its first node, which is never empty. */
 function emitFirst(out: Output, type: StructType): void {
-  const names = out.of(type);
+  const names = out.namesOf(type);
   const first = `[${names.type}, ...${names.type}[]]`;
   encoder(out, names.encodeFirst, first, [
     'if (v.length < 1) w.fixedCount(0, 1);',
@@ -161,7 +161,7 @@ function emitFirst(out: Output, type: StructType): void {
   );
 }
 
-/** The body of a decode function that makes one object (or tuple) of its fields. */
+/** The body of a decode function of a struct (or tuple). */
 export function structDecode(
   out: Output,
   fields: readonly Field[],
@@ -204,7 +204,7 @@ function localNames(out: Output, fields: readonly Field[]): string[] {
 }
 
 function emitUnion(out: Output, type: UnionType): void {
-  const names = out.of(type);
+  const names = out.namesOf(type);
   out.write('');
   encoder(out, names.encode, names.type, unionEncode(out, type));
   out.write('');
@@ -213,10 +213,10 @@ function emitUnion(out: Output, type: UnionType): void {
   codecLine(out, names.codec, names.type, type.minBytes, names.encode, names.decode);
 }
 
-/** `default:` is for what no case names; `null` where nothing is left for it. */
+/** The `default:` of the switch statement; `null` if the cases cover all values. */
 function defaultOf(out: Output, type: UnionType): { field: Field | null } | 'refuse' | null {
   if (restType(out, type) === undefined) return null;
-  return type.otherwise === undefined ? 'refuse' : { field: type.otherwise };
+  return type.defaultArm === undefined ? 'refuse' : { field: type.defaultArm };
 }
 
 function unionEncode(out: Output, type: UnionType): string[] {
@@ -235,15 +235,18 @@ function unionEncode(out: Output, type: UnionType): string[] {
         cases.map((each) => `case ${caseLabel(out, type, each)}:`),
         field,
       );
-  const otherwise = defaultOf(out, type);
-  if (otherwise === 'refuse')
-    lines.push('default:', `  w.badUnion('${type.name}', (v as ${out.of(type).type}).${discriminant.key});`);
-  else if (otherwise !== null && otherwise.field !== null) arm(['default:'], otherwise.field);
-  // Void arms at the end do what falling out of the switch does.
+  const defaultArm = defaultOf(out, type);
+  if (defaultArm === 'refuse')
+    lines.push(
+      'default:',
+      `  w.badUnion('${type.name}', (v as ${out.namesOf(type).type}).${discriminant.key});`,
+    );
+  else if (defaultArm !== null && defaultArm.field !== null) arm(['default:'], defaultArm.field);
+  // Without a field to encode, no switch is needed.
   const isVoid =
     type.arms.every((each) => each.field === null) &&
-    otherwise !== 'refuse' &&
-    (otherwise?.field ?? null) === null;
+    defaultArm !== 'refuse' &&
+    (defaultArm?.field ?? null) === null;
   const head = encodeLines(out, discriminant.type, `v.${discriminant.key}`);
   const body = isVoid ? head : [...head, `switch (v.${discriminant.key}) {`, ...indent(lines), '}'];
   return type.recursive ? ['w.enter();', ...body, 'w.leave();'] : body;
@@ -280,14 +283,14 @@ function unionDecode(out: Output, type: UnionType): string[] {
         field,
         property(discriminant, which),
       );
-  const otherwise = defaultOf(out, type);
-  if (otherwise === 'refuse') lines.push('default:', `  return r.badUnion('${type.name}', ${which});`);
-  else if (otherwise !== null) {
-    // The cases are gone, but TypeScript cannot take literals away from `bigint`.
+  const defaultArm = defaultOf(out, type);
+  if (defaultArm === 'refuse') lines.push('default:', `  return r.badUnion('${type.name}', ${which});`);
+  else if (defaultArm !== null) {
+    // TypeScript cannot exclude literals from `bigint`, so a cast is needed.
     const rest = restType(out, type);
     const isHyper = rest === out.xdr('OtherBigint', true);
     const head = isHyper ? `${discriminant.key}: ${which} as ${rest}` : property(discriminant, which);
-    arm(['default:'], otherwise.field, head);
+    arm(['default:'], defaultArm.field, head);
   }
   const enter = type.recursive ? ['r.enter();'] : [];
   const head = [...enter, `const ${which} = ${decodeExpression(out, discriminant.type)};`];
@@ -295,7 +298,7 @@ function unionDecode(out: Output, type: UnionType): string[] {
 }
 
 function emitAlias(out: Output, type: AliasType): void {
-  const names = out.of(type);
+  const names = out.namesOf(type);
   const { codec } = names;
   const target = type.type;
   const end = unalias(target);
@@ -319,14 +322,14 @@ function emitAlias(out: Output, type: AliasType): void {
   }
   const functions = functionsOf(out, target);
   if (functions === undefined)
-    out.write(`export const ${codec}: ${out.xdr('Codec', true)}<${names.type}> = ${out.outerCodecOf(end)};`);
+    out.write(`export const ${codec}: ${out.xdr('Codec', true)}<${names.type}> = ${out.publicCodecOf(end)};`);
   else codecLine(out, codec, names.type, type.minBytes, functions.encode, functions.decode);
 }
 
-/** The functions that encode and decode a type, where it has some of its own. */
+/** The functions that encode and decode a type, if it has its own. */
 function functionsOf(out: Output, type: Type): { encode: string; decode: string } | undefined {
   if (type.kind === 'list') {
-    const names = out.of(type.node);
+    const names = out.namesOf(type.node);
     return type.minLength === 0
       ? { encode: names.encodeList, decode: names.decodeList }
       : { encode: names.encodeFirst, decode: names.decodeFirst };
@@ -335,7 +338,7 @@ function functionsOf(out: Output, type: Type): { encode: string; decode: string 
   const { type: of } = type;
   if (of.kind === 'external') return undefined;
   if (of.kind === 'alias' && !isContainer(of.type)) return functionsOf(out, of.type);
-  const names = out.of(of);
+  const names = out.namesOf(of);
   return { encode: names.encode, decode: names.decode };
 }
 
@@ -343,7 +346,7 @@ function isContainer(type: Type): boolean {
   return type.kind === 'array' || type.kind === 'fixedArray' || type.kind === 'optional';
 }
 
-/** What is called to encode or decode a value with functions of its own, or an unread module's codec. */
+/** The functions to call for a type: its own, or the methods of its codec if it is external. */
 function callee(out: Output, type: Type): { encode: string; decode: string } {
   const functions = functionsOf(out, type);
   if (functions !== undefined) return functions;
@@ -351,7 +354,7 @@ function callee(out: Output, type: Type): { encode: string; decode: string } {
   return { encode: `${codec}.encode`, decode: `${codec}.decode` };
 }
 
-/** Statements that write `value`. */
+/** Statements that encode `value`. */
 export function encodeLines(out: Output, type: Type, value: string): string[] {
   const call = out.call(type);
   if (call !== undefined) return [`w.${call.name}(${[value, ...call.args].join(', ')});`];
@@ -381,7 +384,7 @@ export function encodeLines(out: Output, type: Type, value: string): string[] {
   }
 }
 
-/** int and unsigned have a call for the whole array. */
+/** The method of writer and reader for a whole array of int or unsigned. */
 function bulkCall(type: Type & { kind: 'array' | 'fixedArray' }): string | undefined {
   const { kind } = unalias(type.element);
   if (kind !== 'int' && kind !== 'uint') return undefined;
@@ -389,7 +392,7 @@ function bulkCall(type: Type & { kind: 'array' | 'fixedArray' }): string | undef
   return kind === 'int' ? 'fixedInt32s' : 'fixedUint32s';
 }
 
-/** The expression that reads a value, where one expression will do. */
+/** The expression that decodes a value; undefined if statements are needed. */
 function decodeExpression(out: Output, type: Type): string | undefined {
   const call = out.call(type);
   if (call !== undefined) return `r.${call.name}(${call.args.join(', ')})`;
@@ -415,11 +418,11 @@ function decodeExpression(out: Output, type: Type): string | undefined {
   }
 }
 
-/** Statements that read a value into a new constant. */
+/** Statements that decode a value into a new constant. */
 function decodeLines(out: Output, type: Type, local: string): string[] {
   const direct = decodeExpression(out, type);
   if (direct !== undefined) return [`const ${local} = ${direct};`];
-  if (type.kind !== 'array' && type.kind !== 'fixedArray') throw new TypeError(`no way to read ${type.kind}`);
+  if (type.kind !== 'array' && type.kind !== 'fixedArray') throw new TypeError(`cannot decode ${type.kind}`);
   const declared = `const ${local}: ${out.typeOf(type)} = [];`;
   const push = `${local}.push(${decodeExpression(out, type.element)});`;
   if (type.kind === 'fixedArray')
@@ -428,7 +431,7 @@ function decodeLines(out: Output, type: Type, local: string): string[] {
   return [declared, `for (let n = r.count(${max}, ${elementBytes(out, type.element)}); n > 0; n--) ${push}`];
 }
 
-/** What a count is checked against; of a type of an unread module only its codec knows. */
+/** The smallest size of an element, against which a count is checked; for an external type it is taken from its codec. */
 function elementBytes(out: Output, element: Type): string {
   const end = unalias(element);
   return end.kind === 'named' && end.type.kind === 'external'
@@ -436,14 +439,14 @@ function elementBytes(out: Output, element: Type): string {
     : String(minBytesOf(element));
 }
 
-/** `head statement`, or a block where there are several. */
+/** `head statement`, or a block for several statements. */
 function controlled(head: string, body: readonly string[]): string[] {
   const [first = ''] = body;
   if (body.length === 1 && head.length + first.length < LINE_WIDTH) return [`${head} ${first}`];
   return [`${head} {`, ...indent(body), '}'];
 }
 
-/** Lines two columns further in. */
+/** Indents lines by two columns. */
 export function indent(lines: readonly string[]): string[] {
   return lines.map((line) => (line === '' ? '' : `  ${line}`));
 }

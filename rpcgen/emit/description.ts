@@ -1,29 +1,29 @@
 /**
- * What a generated module tells of itself: the fingerprint of what it puts on the wire, and its types as data for
- * JSON, printing and names. Both are free of side effects: a bundle that does not ask for them has neither.
+ * Emits the fingerprint of the wire format, and the types as data for JSON and printing. Both are free of side effects:
+ * a bundle that does not use them does not contain them.
  */
 
-import { partsOf, targets } from '../model/layout.js';
+import { memberTypes, typesIn } from '../model/layout.js';
 import type { Field, Interface, NamedType, Type } from '../model/model.js';
 import { fingerprint } from '../model/wire.js';
 import { LINE_WIDTH, type Output, PURE, quote } from './output.js';
 
-/** The names of both exports, which other modules import. */
+/** The names of the exports, which other modules import. */
 export const FINGERPRINT = 'wireFingerprint';
 export const DESCRIPTION = 'typeDescription';
 
-/** The last lines of a module that has types or programs. */
+/** Emits the last lines of a module with types or programs. */
 export function emitDescription(out: Output, model: Interface): void {
   if (model.types.length === 0 && model.programs.length === 0) return;
   out.write(
     '',
-    '/** The same for every interface that puts the same bytes on the wire, whatever its names are. */',
-    `export const ${out.names.give(FINGERPRINT)} = '${fingerprint(model)}';`,
+    '/** Equal for all interfaces with the same wire format, whatever their names. */',
+    `export const ${out.names.allocate(FINGERPRINT)} = '${fingerprint(model)}';`,
   );
   if (model.types.length === 0) return;
   const nodes = model.types.filter((type) => type.kind === 'struct' && type.link !== undefined);
-  const name = out.names.give(DESCRIPTION);
-  const others = specifiersOf(model).map((specifier) => out.far(specifier, DESCRIPTION));
+  const name = out.names.allocate(DESCRIPTION);
+  const others = specifiersOf(model).map((specifier) => out.imported(specifier, DESCRIPTION));
   const tail = [
     ...(nodes.length > 0 || others.length > 0
       ? [`[${nodes.map(({ name }) => quote(name)).join(', ')}]`]
@@ -32,7 +32,7 @@ export function emitDescription(out: Output, model: Interface): void {
   ];
   out.write(
     '',
-    '/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */',
+    '/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */',
     `export const ${name}: ${out.xdr('Description', true)} = ${PURE}${out.xdr('describe')}(`,
     '  {',
     ...model.types.filter(({ kind }) => kind !== 'external').flatMap((type) => entry(out, type)),
@@ -42,11 +42,11 @@ export function emitDescription(out: Output, model: Interface): void {
   );
 }
 
-/** The modules of types that are read and not this one's own. */
+/** The specifiers of the other generated modules whose types are used. */
 function specifiersOf(model: Interface): string[] {
   const found = model.types
-    .flatMap(partsOf)
-    .flatMap(targets)
+    .flatMap(memberTypes)
+    .flatMap(typesIn)
     .flatMap(({ origin, kind }) =>
       kind !== 'external' && origin.kind === 'module' ? [origin.specifier] : [],
     );
@@ -54,7 +54,7 @@ function specifiersOf(model: Interface): string[] {
 }
 
 function entry(out: Output, type: NamedType): string[] {
-  // In an object literal, that name alone is not the member's.
+  // `__proto__: ...` in an object literal sets the prototype.
   const key = type.name === '__proto__' ? "['__proto__']" : type.name;
   const parts = partsText(out, type);
   const line = `    ${key}: ${typeof parts === 'string' ? parts : `[${parts.join(', ')}]`},`;
@@ -66,7 +66,7 @@ function partsText(out: Output, type: NamedType): string | string[] {
   switch (type.kind) {
     case 'enum': {
       const open = out.hasOpenEnums ? ["'open'"] : [];
-      return ["'enum'", out.of(type).type, ...open];
+      return ["'enum'", out.namesOf(type).type, ...open];
     }
     case 'struct':
       return ["'struct'", ...type.fields.map((field) => fieldText(out, field))];
@@ -75,7 +75,7 @@ function partsText(out: Output, type: NamedType): string | string[] {
         const values = cases.map(({ value }) => (typeof value === 'bigint' ? `${value}n` : String(value)));
         return `[[${values.join(', ')}], ${armText(out, field)}]`;
       });
-      const rest = type.otherwise === undefined ? [] : [armText(out, type.otherwise)];
+      const rest = type.defaultArm === undefined ? [] : [armText(out, type.defaultArm)];
       return ["'union'", fieldText(out, type.discriminant), `[${arms.join(', ')}]`, ...rest];
     }
     case 'alias':

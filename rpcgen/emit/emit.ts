@@ -1,7 +1,4 @@
-/**
- * A checked interface into the text of one TypeScript module. This file knows the order of
- * things in it; the things are in emit-types, emit-codecs and emit-programs.
- */
+/** Emits a checked interface as the text of a TypeScript module. The parts are in types.ts, codecs.ts and programs.ts. */
 
 import type { CodecOptions, Interface, NamedType } from '../model/model.js';
 import { emitCodec } from './codecs.js';
@@ -11,19 +8,19 @@ import { emitProgram } from './programs.js';
 import { emitConstant, emitEnumType, emitStructType, emitUnionType } from './types.js';
 import { VERSION } from './version.js';
 
-/** What to write, and where it finds the rest. */
+/** What to emit, and from where to import. */
 export interface EmitOptions extends CodecOptions {
   /** Module of the codec library. Default `rpcbind-ts/xdr`. */
-  readonly xdr?: string;
+  readonly xdr?: string | undefined;
   /** Module of the runtime. Default `rpcbind-ts/runtime`. */
-  readonly runtime?: string;
+  readonly runtime?: string | undefined;
   /** Client classes. Default true. */
-  readonly client?: boolean;
+  readonly client?: boolean | undefined;
   /** Handlers and service factories. Default true. */
-  readonly server?: boolean;
+  readonly server?: boolean | undefined;
 }
 
-/** The module's text: constants, types and codecs always; clients and services as asked. */
+/** The text of the module: constants, types and codecs; clients and services by option. */
 export function emit(model: Interface, options: EmitOptions = {}): string {
   const { xdr = 'rpcbind-ts/xdr', runtime = 'rpcbind-ts/runtime', client = true, server = true } = options;
   const out = new Output(model, { xdr, runtime }, options);

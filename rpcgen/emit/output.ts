@@ -1,7 +1,4 @@
-/**
- * The module that is being written: its names, what it imports, and how its types are spoken
- * of. emit-types, emit-codecs and emit-programs write into it.
- */
+/** The module that is being emitted: its lines, names and imports, and expressions for types, codecs and numbers. */
 
 import {
   type Bound,
@@ -16,21 +13,21 @@ import {
   type Type,
   unalias,
 } from '../model/model.js';
-import { IMPORTABLE, isReserved, Names, type TypeNames, typeNames } from '../model/names.js';
+import { IMPORTABLE, isReserved, NameAllocator, type TypeNames, typeNames } from '../model/names.js';
 
-/** Before a call or a `new` at the top of a module: a bundler may drop it where nobody uses what it gives. */
+/** Marks a call or `new` at the top level of a module: a bundler may remove it if the result is not used. */
 export const PURE = '/* @__PURE__ */ ';
 
-/** Lines longer than this are broken where that is easy. */
+/** Longer lines are wrapped if possible. */
 export const LINE_WIDTH = 110;
 
-/** Where the output finds what it does not define. */
+/** The modules that the output imports. */
 export interface Specifiers {
   readonly xdr: string;
   readonly runtime: string;
 }
 
-/** Types that stand alone as one call on the writer and one on the reader. */
+/** Types that are encoded and decoded by one call of writer and reader. */
 export const CALLS: Partial<
   Record<Type['kind'], { readonly call: string; readonly codec: string; readonly type: string }>
 > = {
@@ -47,11 +44,12 @@ export const CALLS: Partial<
   quadruple: { call: 'fixedOpaque', codec: 'quadruple', type: 'Uint8Array' },
 };
 
-/** Comments and strings of the output, in which a name is no use of it. */
-const NO_CODE = /\/\*.*?\*\/|'(?:\\.|[^'\\])*'/gs;
+/** Comments and strings of the output; a name in them is not a use of an import. */
+const COMMENTS_AND_STRINGS = /\/\*.*?\*\/|'(?:\\.|[^'\\])*'/gs;
 
+/** The module that is being emitted. */
 export class Output {
-  readonly names = new Names();
+  readonly names = new NameAllocator();
   readonly lines: string[] = [];
   private readonly types = new Map<NamedType, TypeNames>();
   private readonly constants = new Map<Constant, string>();
@@ -60,7 +58,7 @@ export class Output {
   private readonly imports = new Map<string, Map<string, { local: string; isType: boolean }>>();
   private readonly specifiers: Specifiers;
   private readonly strings: StringMode;
-  /** Whether enums keep numbers that are no members. */
+  /** Whether enums accept numbers that are not members. */
   readonly hasOpenEnums: boolean;
   private readonly isLenient: boolean;
 
@@ -72,10 +70,10 @@ export class Output {
     for (const type of model.types)
       this.types.set(
         type,
-        typeNames(type, (wanted) => this.names.give(wanted)),
+        typeNames(type, (wanted) => this.names.allocate(wanted)),
       );
     for (const constant of model.constants) {
-      const name = this.names.give(constant.name);
+      const name = this.names.allocate(constant.name);
       this.constants.set(constant, name);
       if (typeof constant.value === 'bigint')
         this.numbers.set(constant.name, { value: constant.value, name });
@@ -87,18 +85,18 @@ export class Output {
     this.lines.push(...lines);
   }
 
-  /** How something of the codec library is called here; notes that it is imported. */
+  /** The local name of an export of the codec library; adds the import. */
   xdr(name: string, isType = false): string {
     return this.importName(this.specifiers.xdr, name, isType, 'xdr_');
   }
 
-  /** The same for a type of the runtime. */
+  /** The local name of a type of the runtime; adds the import. */
   runtime(name: string): string {
     return this.importName(this.specifiers.runtime, name, true, 'rpc_');
   }
 
-  /** A name of another generated module. */
-  far(specifier: string, name: string): string {
+  /** The local name of an export of another generated module; adds the import. */
+  imported(specifier: string, name: string): string {
     return this.importName(specifier, name, false, 'other_');
   }
 
@@ -112,14 +110,14 @@ export class Output {
     }
     const ours = specifier === this.specifiers.xdr && IMPORTABLE.has(name);
     const isFree = !this.names.has(name) && (ours || !isReserved(name));
-    const local = isFree ? name : this.names.give(`${prefix}${name}`);
-    if (isFree && !ours) this.names.give(name);
+    const local = isFree ? name : this.names.allocate(`${prefix}${name}`);
+    if (isFree && !ours) this.names.allocate(name);
     names.set(name, { local, isType });
     return local;
   }
 
-  /** All names of a type, those of another module imported as they are asked for. */
-  of(type: NamedType): TypeNames {
+  /** The generated names of a type. Names of another module are imported when they are read. */
+  namesOf(type: NamedType): TypeNames {
     const own = this.types.get(type);
     if (own !== undefined) return own;
     const { origin } = type;
@@ -137,22 +135,22 @@ export class Output {
     return names;
   }
 
-  /** The name of a constant for a number of a program, shared where it is the same number. */
+  /** The constant for a number of a program. A constant of the same name and number is shared. */
   numberConstant(name: string, value: bigint): { name: string; isNew: boolean } {
     const known = this.numbers.get(name);
     if (known?.value === value) return { name: known.name, isNew: false };
-    const given = this.names.give(name);
+    const given = this.names.allocate(name);
     if (known === undefined) this.numbers.set(name, { value, name: given });
     return { name: given, isNew: true };
   }
 
-  /** Notes that a constant now stands in the text, so that later ones may refer to it. */
-  noteConstant(constant: Constant): string {
+  /** Records that a constant is emitted, so that later ones may refer to it; returns its name. */
+  markEmitted(constant: Constant): string {
     this.emitted.add(constant);
     return this.constants.get(constant) ?? constant.name;
   }
 
-  /** A number as an expression: by its name where it has one, else as it was written. */
+  /** A number as an expression: by its name, or as it was written. */
   number(ref: NumberRef): string {
     const { symbol } = ref;
     if (symbol?.kind === 'const') {
@@ -168,7 +166,7 @@ export class Output {
 
   /** `nfsstat3.NFS3_OK` */
   member(type: EnumType, name: string): string {
-    return `${this.of(type).type}.${name}`;
+    return `${this.namesOf(type).type}.${name}`;
   }
 
   bound(bound: Bound): string {
@@ -186,11 +184,11 @@ export class Output {
       case 'optional':
         return `${this.typeOf(type.element)} | null`;
       case 'list': {
-        const { type: name } = this.of(type.node);
+        const { type: name } = this.namesOf(type.node);
         return type.minLength === 0 ? `${name}[]` : `[${name}, ...${name}[]]`;
       }
       case 'named':
-        return this.of(type.type).type;
+        return this.namesOf(type.type).type;
       case 'string':
         return this.modeOf(type) === 'bytes' ? 'Uint8Array' : 'string';
       default:
@@ -204,9 +202,9 @@ export class Output {
       case 'void':
         return this.xdr('voidCodec');
       case 'named':
-        return this.of(type.type).codec;
+        return this.namesOf(type.type).codec;
       case 'list':
-        return type.minLength === 0 ? this.of(type.node).listCodec : this.of(type.node).codec;
+        return type.minLength === 0 ? this.namesOf(type.node).listCodec : this.namesOf(type.node).codec;
       case 'optional':
         return `${PURE}${this.xdr('optional')}(${this.codecOf(type.element)})`;
       case 'array': {
@@ -227,23 +225,23 @@ export class Output {
     }
   }
 
-  /** The codec of a type of which values are decoded from outside: of a lenient module, a lenient one. */
-  outerCodecOf(type: Type): string {
+  /** The codec of a type for use outside the module: lenient if the module is. */
+  publicCodecOf(type: Type): string {
     const isOwn = type.kind === 'named' || type.kind === 'list' || type.kind === 'void';
-    return isOwn ? this.codecOf(type) : this.outer(this.codecOf(type));
+    return isOwn ? this.codecOf(type) : this.lenientCodec(this.codecOf(type));
   }
 
-  /** An expression for a codec, made lenient where the module is. */
-  outer(codec: string): string {
+  /** An expression for a codec, wrapped to be lenient if the module is. */
+  lenientCodec(codec: string): string {
     return this.isLenient ? `${PURE}${this.xdr('lenient')}(${codec})` : codec;
   }
 
-  /** What the strings of a type are here. */
+  /** The representation of a string type. */
   modeOf(type: Type & { kind: 'string' }): StringMode {
     return type.mode ?? this.strings;
   }
 
-  /** string and opaque: what is called, on the codec library as on writer and reader, and with what behind the value. */
+  /** For string and opaque, the name of the function or method to call, and its arguments after the value. */
   private bytesCall(type: Type & { kind: 'string' | 'opaque' }): { codec: string; args: string[] } {
     const max = type.max === null ? [] : [this.bound(type.max)];
     const mode = type.kind === 'opaque' ? 'bytes' : this.modeOf(type);
@@ -252,7 +250,7 @@ export class Output {
     return { codec: 'string', args: [max[0] ?? this.xdr('MAX_LENGTH'), quote(mode)] };
   }
 
-  /** A type as one call on writer or reader: itself, or what its typedefs stand for. */
+  /** The single call of writer or reader for a type, after resolving typedefs; undefined if there is none. */
   call(type: Type): { name: string; args: string[] } | undefined {
     const end = unalias(type);
     const call = CALLS[end.kind];
@@ -273,12 +271,12 @@ export class Output {
   }
 
   /**
-   * The import declarations of all names that stand in what was written. A name may have been asked for and then
-   * not written, as where a constant's own number was there already.
+   * The import declarations of the names that the emitted lines use. A name may have been requested and then not used,
+   * for example if a constant of the same number exists already.
    */
   importLines(): string[] {
     const lines: string[] = [];
-    const code = this.lines.join('\n').replaceAll(NO_CODE, ' ');
+    const code = this.lines.join('\n').replaceAll(COMMENTS_AND_STRINGS, ' ');
     const used = new Set(code.match(/[A-Za-z_$][\w$]*/g));
     for (const [specifier, names] of [...this.imports].toSorted(([a], [b]) => compare(a, b))) {
       const sorted = [...names]
@@ -299,12 +297,12 @@ export class Output {
   }
 }
 
-/** Beyond what a JavaScript number holds exactly: then it is a bigint. */
+/** Whether a value is beyond the exact integers of a JavaScript number, so that it must be a bigint. */
 export function isWide(value: bigint): boolean {
   return BigInt.asIntN(54, value) !== value || value === -(2n ** 53n);
 }
 
-/** A number as it was written, in TypeScript's spelling. */
+/** A number as it was written, in the syntax of TypeScript. */
 export function literal(ref: NumberRef): string {
   const suffix = isWide(ref.value) ? 'n' : '';
   const text = ref.text?.toLowerCase();
@@ -318,7 +316,7 @@ export function quote(text: string): string {
   return `'${JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"').replaceAll("'", "\\'")}'`;
 }
 
-/** A doc comment, or nothing. */
+/** The lines of a doc comment; none for an empty text. */
 export function docLines(doc: string | undefined, indent = ''): string[] {
   if (doc === undefined || doc === '') return [];
   const lines = doc.replaceAll('*/', '* /').split('\n');
@@ -326,7 +324,7 @@ export function docLines(doc: string | undefined, indent = ''): string[] {
   return [`${indent}/**`, ...lines.map((line) => `${indent} * ${line}`.trimEnd()), `${indent} */`];
 }
 
-/** `key: local`, or the short form where they are the same. */
+/** `key: local`, or the shorthand if they are equal. */
 export function property(field: Field, local: string): string {
   return field.key === local ? local : `${field.key}: ${local}`;
 }

@@ -1,7 +1,6 @@
 /**
- * Programs: their numbers, a table of procedures for each version, a client class, a handlers
- * interface and a service factory. They are written against the runtime's Procedure, Caller
- * and Service by name only; nothing here knows how a call is made.
+ * Emits programs: their numbers and, for each version, a table of procedures, a client class, a handlers interface and
+ * a service factory. The output imports types of the runtime only.
  */
 
 import { cap, type Field, minBytesOf, type Procedure, type Program, type Version } from '../model/model.js';
@@ -9,8 +8,8 @@ import { methodNames, upperFirst, versionName } from '../model/names.js';
 import { encodeLines, indent, structDecode } from './codecs.js';
 import { docLines, LINE_WIDTH, literal, type Output, PURE } from './output.js';
 
-/** Which halves of a program are wanted. */
-export interface Halves {
+/** Which parts of a program to emit. */
+export interface ProgramParts {
   readonly client: boolean;
   readonly server: boolean;
 }
@@ -21,32 +20,32 @@ interface Method {
   readonly constant: string;
   readonly key: string;
   readonly method: string;
-  /** Its arguments as one type, and the codec of that. */
+  /** The type of its arguments, and its codec. */
   readonly argsType: string;
   readonly argsCodec: string;
   readonly resultType: string;
 }
 
-/** All that one program is. */
-export function emitProgram(out: Output, program: Program, halves: Halves): void {
+/** Emits a program. */
+export function emitProgram(out: Output, program: Program, parts: ProgramParts): void {
   out.write('');
   const number = numberLines(out, program.name, program.number, program.doc);
   program.versions.forEach((version, i) => {
     if (i > 0) out.write('');
     const versionNumber = numberLines(out, version.name, version.number, version.doc);
     const base = versionName(program, version);
-    const table = out.names.give(base.charAt(0).toLowerCase() + base.slice(1));
+    const table = out.names.allocate(base.charAt(0).toLowerCase() + base.slice(1));
     const methods = emitTable(out, program, version, { base, table, number, versionNumber });
-    if (halves.client) emitClient(out, program, version, base, table, methods);
-    if (halves.server) emitServer(out, program, version, { base, table, number, versionNumber }, methods);
+    if (parts.client) emitClient(out, program, version, base, table, methods);
+    if (parts.server) emitServer(out, program, version, { base, table, number, versionNumber }, methods);
   });
 }
 
 interface Context {
-  /** `MessageprogV1`, from which all names are made. */
+  /** `MessageprogV1`, from which all names are derived. */
   readonly base: string;
   readonly table: string;
-  /** The constants of the program's and the version's number. */
+  /** The constants of the program number and the version number. */
   readonly number: string;
   readonly versionNumber: string;
 }
@@ -103,7 +102,7 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
       `number: ${constant}`,
       `name: '${procedure.name}'`,
       `args: ${argsCodec}`,
-      `result: ${out.outerCodecOf(procedure.result)}`,
+      `result: ${out.publicCodecOf(procedure.result)}`,
     ];
     const { idempotent, deadlineMs } = procedure.annotations;
     if (idempotent === true) parts.push('idempotent: true');
@@ -124,7 +123,7 @@ function emitTable(out: Output, program: Program, version: Version, context: Con
   return methods;
 }
 
-/** One property to a line; a codec's own arguments stay with it. */
+/** One property per line; arguments of a codec stay on its line. */
 function joinParts(lines: string[], part: string): string[] {
   const last = lines.at(-1);
   const open = last === undefined ? 0 : last.split('(').length - last.split(')').length;
@@ -133,7 +132,7 @@ function joinParts(lines: string[], part: string): string[] {
   return lines;
 }
 
-/** No argument is void, one is itself, several are a tuple: one after the other on the wire (rpcgen -N). */
+/** The type of the arguments: void, the type of a single argument, or a tuple, encoded in sequence (rpcgen -N). */
 function argsOf(
   out: Output,
   context: Context,
@@ -143,10 +142,10 @@ function argsOf(
   const { args } = procedure;
   const [only] = args;
   if (only === undefined) return { argsType: 'void', argsCodec: out.xdr('voidCodec') };
-  if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.outerCodecOf(only.type) };
+  if (args.length === 1) return { argsType: out.typeOf(only.type), argsCodec: out.publicCodecOf(only.type) };
   const base = `${context.base}${upperFirst(method)}Args`;
-  const type = out.names.give(base);
-  const codec = out.names.give(`${base.charAt(0).toLowerCase()}${base.slice(1)}Codec`);
+  const type = out.names.allocate(base);
+  const codec = out.names.allocate(`${base.charAt(0).toLowerCase()}${base.slice(1)}Codec`);
   const names = argNames(out, args);
   const encode = args.flatMap((arg, i) => encodeLines(out, arg.type, names[i] as string));
   const fields = args.map((arg, i): Field => ({ ...arg, key: names[i] as string }));
@@ -154,7 +153,7 @@ function argsOf(
   const elements = args.map((arg, i) => `${names[i]}: ${out.typeOf(arg.type)}`);
   out.write(
     '',
-    `/** The arguments of ${procedure.name}, one after the other. */`,
+    `/** The arguments of ${procedure.name}, encoded in sequence. */`,
     `export type ${type} = [${elements.join(', ')}];`,
     `export const ${codec}: ${out.xdr('Codec', true)}<${type}> = ${PURE}${out.xdr('codec')}(`,
     `  ${minBytes},`,
@@ -166,10 +165,10 @@ function argsOf(
     '  },',
     ');',
   );
-  return { argsType: type, argsCodec: out.outer(codec) };
+  return { argsType: type, argsCodec: out.lenientCodec(codec) };
 }
 
-/** The arguments' names as parameters: those of the `.x`, or arg1, arg2, ... */
+/** The parameter names of the arguments: those of the `.x`, or arg1, arg2, ... */
 function argNames(out: Output, args: readonly Field[]): string[] {
   const taken = new Set(['options', 'context', 'handlers', 'args']);
   return args.map((arg, i) => {
@@ -204,7 +203,7 @@ function emitClient(
   table: string,
   methods: readonly Method[],
 ): void {
-  const name = out.names.give(`${base}Client`);
+  const name = out.names.allocate(`${base}Client`);
   const caller = out.runtime('Caller');
   out.write(
     '',
@@ -222,7 +221,7 @@ function emitClient(
     out.write(
       '',
       ...docLines(each.procedure.doc, '  '),
-      ...broken(`  ${each.method}(`, signature, `): Promise<${each.resultType}> {`),
+      ...wrapped(`  ${each.method}(`, signature, `): Promise<${each.resultType}> {`),
       `    return this.#caller.call(${table}.${each.key}, ${passed}, options);`,
       '  }',
     );
@@ -238,11 +237,11 @@ function emitServer(
   methods: readonly Method[],
 ): void {
   const { base, table } = context;
-  const handlers = out.names.give(`${base}Handlers`);
-  const factory = out.names.give(`create${base}`);
+  const handlers = out.names.allocate(`${base}Handlers`);
+  const factory = out.names.allocate(`create${base}`);
   out.write(
     '',
-    `/** What serves ${program.name} version ${version.number.value}. */`,
+    `/** The handlers of ${program.name} version ${version.number.value}. */`,
     `export interface ${handlers} {`,
   );
   methods.forEach((each, i) => {
@@ -255,15 +254,15 @@ function emitServer(
         : `${each.resultType} | Promise<${each.resultType}>`;
     const doc =
       isNull(each) && each.procedure.doc === undefined
-        ? 'Does nothing where it is left out.'
+        ? 'Optional: without it, the procedure does nothing.'
         : each.procedure.doc;
     if (i > 0) out.write('');
-    out.write(...docLines(doc, '  '), ...broken(`  ${each.method}${mark}(`, signature, `): ${result};`));
+    out.write(...docLines(doc, '  '), ...wrapped(`  ${each.method}${mark}(`, signature, `): ${result};`));
   });
   out.write(
     '}',
     '',
-    `/** ${program.name} version ${version.number.value}, served by \`handlers\`. */`,
+    `/** The service of ${program.name} version ${version.number.value} that calls \`handlers\`. */`,
     `export function ${factory}(handlers: ${handlers}): ${out.runtime('Service')} {`,
     '  return {',
     `    program: ${context.number},`,
@@ -288,12 +287,12 @@ function emitServer(
   out.write('    ],', '  };', '}');
 }
 
-/** Procedure 0 does nothing by convention (RFC 5531 section 12.1); nobody has to write that. */
+/** Whether it is procedure 0, which does nothing by convention (RFC 5531 section 12.1), so its handler is optional. */
 function isNull({ procedure, resultType, argsType }: Method): boolean {
   return procedure.number.value === 0n && resultType === 'void' && argsType === 'void';
 }
 
-function broken(head: string, parts: string, tail: string): string[] {
+function wrapped(head: string, parts: string, tail: string): string[] {
   const line = head + parts + tail;
   if (line.length <= LINE_WIDTH) return [line];
   const indentation = ' '.repeat(head.search(/\S/));

@@ -1,6 +1,6 @@
 /**
- * A first server and a first client of a program, to be edited; see `--samples`. The server answers each call with
- * the plainest value of its result, and rpcserve takes it as it is.
+ * Emits a sample server and a sample client of a program, to be edited; see `--samples`. The server replies to each call
+ * with a default value (zero, empty, null). rpcserve runs it without changes.
  */
 
 import type {
@@ -17,16 +17,16 @@ import { unalias } from '../model/model.js';
 import { camelCase, isReserved, methodNames, upperFirst, versionName } from '../model/names.js';
 import { Output } from './output.js';
 
-/** Longer arrays of fixed length are made by a call, not written out. */
+/** Longer arrays of fixed length are made by a call and not written as a literal. */
 const MAX_WRITTEN = 8;
 
-/** What {@link emitSamples} may be told, beside what the module was made with. */
+/** Options of {@link emitSamples}: those of the generated module, and the runtime. */
 export interface SampleOptions extends CodecOptions {
   /** Module of the runtime. Default `rpcbind-ts/runtime`. */
   readonly runtime?: string | undefined;
 }
 
-/** The texts of both files; `module` is how they import the generated module, which lies beside them. */
+/** The texts of both files; `module` is the specifier of the generated module. */
 export function emitSamples(
   model: Interface,
   program: Program,
@@ -40,20 +40,20 @@ export function emitSamples(
 }
 
 function head(what: string, program: Program): string {
-  return `// A first ${what} for ${program.name}, to be edited: rpcgen-ts will not write it again.`;
+  return `// A sample ${what} for ${program.name}, to be edited: rpcgen-ts does not overwrite it.`;
 }
 
 function serverOf(model: Interface, program: Program, module: string, options: CodecOptions): string {
-  const values = new Values(model, options);
+  const values = new SampleValues(model, options);
   const variables = variablesOf(program);
   const body = program.versions.flatMap((version, i) => {
     const methods = methodNames(version).flatMap((method, m) => {
       const procedure = version.procedures[m] as Procedure;
       if (isNull(procedure)) return [];
-      const value = values.of(procedure.result);
+      const value = values.valueOf(procedure.result);
       const statement =
         value === undefined
-          ? `throw new Error('${procedure.name} has no value that ends');`
+          ? `throw new Error('the result of ${procedure.name} has no value of finite size');`
           : value === 'undefined'
             ? `// ${procedure.name} returns nothing.`
             : `return ${value};`;
@@ -64,7 +64,7 @@ function serverOf(model: Interface, program: Program, module: string, options: C
   const factories = program.versions.map((version) => `create${versionName(program, version)}`);
   return `${[
     head('server', program),
-    '// Compiled, it runs as it is: rpcserve ./THIS.js',
+    '// Compile it and run it with: rpcserve ./THIS.js',
     '',
     ...values.importLines(),
     `import { ${[...factories, ...values.names()].join(', ')} } from '${module}';`,
@@ -86,7 +86,7 @@ function clientOf(program: Program, module: string, runtime: string): string {
     });
     return [
       '',
-      '/** Calls each procedure once: fill in what they are to be asked. */',
+      '/** Calls each procedure once: fill in the arguments. */',
       `export async function try${upperFirst(variables[i] as string)}(caller: Caller): Promise<${classes[i]}> {`,
       `  const client = new ${classes[i]}(caller);`,
       ...calls,
@@ -113,13 +113,13 @@ function variablesOf(program: Program): string[] {
   });
 }
 
-/** Procedure 0 without arguments and result is answered by itself. */
+/** Whether it is procedure 0 without arguments and result, which needs no handler. */
 function isNull({ number, args, result }: Procedure): boolean {
   return number.value === 0n && args.length === 0 && result.kind === 'void';
 }
 
-/** The plainest value of each type as an expression. */
-class Values {
+/** The default value of each type, as an expression. */
+class SampleValues {
   private readonly out: Output;
   private readonly used = new Set<string>();
 
@@ -127,18 +127,18 @@ class Values {
     this.out = new Output(model, { xdr: '', runtime: '' }, options);
   }
 
-  /** The enums of the module that values speak of. */
+  /** The enums of the module that the values use. */
   names(): string[] {
     return [...this.used].toSorted();
   }
 
-  /** Imports of other modules, where an enum stands in one. */
+  /** Imports of enums of other modules. */
   importLines(): string[] {
     return this.out.importLines();
   }
 
-  /** Undefined where every value would hold another of its own type. */
-  of(type: Type, within: ReadonlySet<NamedType> = new Set()): string | undefined {
+  /** Undefined if the type has no value of finite size. */
+  valueOf(type: Type, within: ReadonlySet<NamedType> = new Set()): string | undefined {
     switch (type.kind) {
       case 'void':
         return 'undefined';
@@ -161,7 +161,7 @@ class Values {
         return 'null';
       case 'fixedArray': {
         const { size } = type.size;
-        const element = this.of(type.element, within);
+        const element = this.valueOf(type.element, within);
         if (size === 0) return '[]';
         if (element === undefined) return undefined;
         return size <= MAX_WRITTEN
@@ -186,7 +186,7 @@ class Values {
       case 'enum':
         return this.member(type, type.members[0]?.name ?? '');
       case 'alias':
-        return this.of(type.type, inside);
+        return this.valueOf(type.type, inside);
       case 'struct':
         return object(type.fields.map((field) => this.field(field, inside)));
       case 'union':
@@ -199,16 +199,16 @@ class Values {
   private member(type: NamedType & { kind: 'enum' }, name: string): string {
     const text = this.out.member(type, name);
     if (type.origin.kind === 'module') this.out.write(text);
-    else this.used.add(this.out.of(type).type);
+    else this.used.add(this.out.namesOf(type).type);
     return text;
   }
 
   private field(field: Field, within: ReadonlySet<NamedType>): string | undefined {
-    const value = this.of(field.type, within);
+    const value = this.valueOf(field.type, within);
     return value === undefined ? undefined : `${field.key}: ${value}`;
   }
 
-  /** The first arm that ends; of a union with a default only, that. */
+  /** The first arm with a finite value; the default arm if there are no cases. */
   private union(type: UnionType, within: ReadonlySet<NamedType>): string | undefined {
     const { discriminant } = type;
     for (const { cases, field } of type.arms) {
@@ -226,8 +226,8 @@ class Values {
           : `${first.value}${typeof first.value === 'bigint' ? 'n' : ''}`;
       return object([`${discriminant.key}: ${which}`, value]);
     }
-    if (type.otherwise === undefined) return undefined;
-    const rest = type.otherwise === null ? '' : this.field(type.otherwise, within);
+    if (type.defaultArm === undefined) return undefined;
+    const rest = type.defaultArm === null ? '' : this.field(type.defaultArm, within);
     return object([this.field(discriminant, within), rest]);
   }
 }

@@ -1,4 +1,4 @@
-/** Constants and types of a checked interface, as TypeScript declarations. */
+/** Emits constants and types as TypeScript declarations. */
 
 import type { Bound, Constant, EnumType, Field, StructType, Type, UnionType } from '../model/model.js';
 import { unalias } from '../model/model.js';
@@ -11,16 +11,13 @@ export function emitConstant(out: Output, constant: Constant): void {
       ? quote(constant.value)
       : constant.ref?.symbol?.kind === 'const' && !isWide(constant.value)
         ? out.number(constant.ref)
-        : literal({
-            value: constant.value,
-            ...(constant.ref?.text === undefined ? {} : { text: constant.ref.text }),
-          });
-  out.write(...docLines(constant.doc), `export const ${out.noteConstant(constant)} = ${value};`);
+        : literal({ value: constant.value, text: constant.ref?.text });
+  out.write(...docLines(constant.doc), `export const ${out.markEmitted(constant)} = ${value};`);
 }
 
-/** The members as an object, their values as a type of the same name. */
+/** An object of the members, and the type of its values with the same name. */
 export function emitEnumType(out: Output, type: EnumType): void {
-  const { type: name } = out.of(type);
+  const { type: name } = out.namesOf(type);
   out.write(...docLines(type.doc), `export const ${name} = {`);
   for (const member of type.members)
     out.write(...docLines(member.doc, '  '), `  ${memberKey(member.name)}: ${member.value},`);
@@ -28,7 +25,7 @@ export function emitEnumType(out: Output, type: EnumType): void {
   out.write('} as const;', `export type ${name} = (typeof ${name})[keyof typeof ${name}]${others};`);
 }
 
-/** A doc comment with the bounds of the type, where it has some that the comment does not tell by itself. */
+/** The doc comment with the bounds of the type, unless it contains the number already. */
 export function boundedDoc(doc: string | undefined, type: Type): string {
   const note = boundNote(unalias(type));
   const isTold = note !== undefined && doc !== undefined && new RegExp(`\\b${note.size}\\b`).test(doc);
@@ -56,15 +53,15 @@ function boundNote(type: Type): { readonly text: string; readonly size: number }
 }
 
 /**
- * An object type; of a linked list's node, without the link. An alias rather than an interface, since an editor
- * that points at the name then shows the members.
+ * An object type; for a node of a linked list, without the link. It is a type alias and not an interface, since editors
+ * show the members of an alias when the pointer is on its name.
  */
 export function emitStructType(out: Output, type: StructType): void {
-  const { type: name } = out.of(type);
+  const { type: name } = out.namesOf(type);
   const note =
     type.link === undefined
       ? ''
-      : `A node of a linked list, which is an array here; the wire's \`${type.link}\` is its order.`;
+      : `A node of a linked list. The list is an array; the member \`${type.link}\` is implied by the order.`;
   out.write(...docLines([type.doc ?? '', note].filter((text) => text !== '').join('\n')));
   if (type.fields.length === 0) {
     out.write(`export type ${name} = Record<string, never>;`);
@@ -76,9 +73,9 @@ export function emitStructType(out: Output, type: StructType): void {
   out.write('};');
 }
 
-/** One object type for each arm, told apart by the discriminant. */
+/** A union of object types, one for each arm, which the discriminant distinguishes. */
 export function emitUnionType(out: Output, type: UnionType): void {
-  const { type: name } = out.of(type);
+  const { type: name } = out.namesOf(type);
   const arms = type.arms
     .filter((arm) => arm.cases.length > 0)
     .map((arm) => ({
@@ -86,7 +83,7 @@ export function emitUnionType(out: Output, type: UnionType): void {
       field: arm.field,
     }));
   const rest = restType(out, type);
-  if (type.otherwise !== undefined && rest !== undefined) arms.push({ which: rest, field: type.otherwise });
+  if (type.defaultArm !== undefined && rest !== undefined) arms.push({ which: rest, field: type.defaultArm });
   const parts = arms.map(({ which, field }) => {
     const head = `${type.discriminant.key}: ${which}`;
     if (field === null) return `{ ${head} }`;
@@ -104,7 +101,7 @@ export function emitUnionType(out: Output, type: UnionType): void {
     );
 }
 
-/** `__proto__: 4` in an object literal would be its prototype. */
+/** `__proto__: 4` in an object literal would set the prototype. */
 function memberKey(name: string): string {
   return name === '__proto__' ? `['__proto__']` : name;
 }
@@ -113,7 +110,7 @@ function member(out: Output, field: Field): string {
   return `${field.key}: ${out.typeOf(field.type)}`;
 }
 
-/** The discriminants that no case names, as a type; undefined where there are none. */
+/** The type of the discriminants that no case names; undefined if there are none. */
 export function restType(out: Output, type: UnionType): string | undefined {
   const of = unalias(type.discriminant.type);
   const named = new Set(type.arms.flatMap((arm) => arm.cases.map((each) => each.value)));
@@ -132,7 +129,7 @@ export function restType(out: Output, type: UnionType): string | undefined {
   return `Exclude<${whole}, ${cases.join(' | ')}>`;
 }
 
-/** A case as an expression; its type is `typeof` that, or the literal itself. */
+/** The value of a case, as an expression. */
 export function caseLabel(
   out: Output,
   type: UnionType,

@@ -1,3 +1,3 @@
-/** The compiler's version, as the head of its output tells it: that of package.json, which a test compares. */
+/** The version of the compiler, for the header of its output. A test checks that it equals that of package.json. */
 
 export const VERSION = '0.1.0';

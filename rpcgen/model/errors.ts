@@ -1,66 +1,66 @@
 /**
- * Diagnostics of the compiler: what is wrong in a `.x` and where, many to a run, shown with
- * the source line and a caret. It knows nothing of the language.
+ * Diagnostics of the compiler: errors and warnings with their positions, shown with the source line and a caret. This
+ * file does not depend on the language.
  */
 
-/** One text the compiler reads: the file itself, or one it includes. */
+/** A text that the compiler reads: an input file or an included file. */
 export interface Source {
-  /** As the user named it; for messages only. */
+  /** The name as the user gave it; for messages only. */
   readonly name: string;
   readonly text: string;
 }
 
-/** A stretch of a source. */
+/** A range of characters of a source. */
 export interface Span {
   readonly source: Source;
   /** Offset of the first character. */
   readonly start: number;
-  /** Offset behind the last character. */
+  /** Offset after the last character. */
   readonly end: number;
 }
 
-/** Stable codes: a text that is not the language, a name that is wrong, a type that cannot be, what C's rpcgen refuses. */
+/** Stable codes: a syntax error, a wrong name, an invalid type, a construct that C's rpcgen refuses. */
 export type IdlErrorCode = 'IDL_SYNTAX' | 'IDL_NAME' | 'IDL_TYPE' | 'IDL_PORTABLE';
 
-/** A name that nobody defines. */
+/** A name that no file defines. */
 export interface Missing {
   readonly kind: 'type' | 'constant';
   readonly name: string;
-  /** Whether a union is switched by it. */
+  /** Whether it is used as the discriminant of a union. */
   isDiscriminant: boolean;
 }
 
-/** One thing wrong with a `.x`. */
+/** One error or warning. */
 export interface Diagnostic {
   readonly code: IdlErrorCode;
-  /** `warning` where it may be meant; else it is an error. */
-  readonly severity?: 'warning';
+  /** Absent for an error. */
+  readonly severity?: 'warning' | undefined;
   readonly message: string;
   readonly span: Span;
-  /** Another place that explains this one, as where a name was first defined. */
-  readonly note?: { readonly message: string; readonly span: Span };
-  /** The name, where all that is wrong is that nobody defines it. */
-  readonly missing?: Missing;
+  /** A second position that explains the first, such as the first definition of a name. */
+  readonly note?: { readonly message: string; readonly span: Span } | undefined;
+  /** The missing name, if the error is that no file defines it. */
+  readonly missing?: Missing | undefined;
 }
 
-/** A place as people and editors name it: both count from 1. */
+/** A position; line and column count from 1. */
 export interface Position {
   readonly file: string;
   readonly line: number;
   readonly column: number;
 }
 
-/** More errors than this help nobody; the rest is only counted. */
+/** Maximum number of errors in the message; further ones are only counted. */
 const MAX_SHOWN = 50;
-/** A source line longer than this is cut around the caret. */
+/** Longer source lines are truncated around the caret. */
 const MAX_LINE = 160;
 
-/** A `.x` that does not compile. `code` and `position` are those of the first diagnostic. */
+/** The errors of a `.x` that does not compile. `code` and `position` are those of the first diagnostic. */
 export class IdlError extends Error {
   override readonly name = 'IdlError';
   readonly code: IdlErrorCode;
   readonly position: Position;
-  /** Everything that was found wrong, in the order of the text. */
+  /** All errors, in the order of the text. */
   readonly diagnostics: readonly Diagnostic[];
 
   constructor(diagnostics: readonly Diagnostic[]) {
@@ -75,27 +75,27 @@ export class IdlError extends Error {
   }
 }
 
-/** Collects diagnostics of a run, one to a place: the first says it best. */
+/** Collects diagnostics, at most one per position: later ones at the same position are consequences of the first. */
 export class Diagnostics {
   private readonly found: Diagnostic[] = [];
-  private readonly places = new Map<Source, Set<number>>();
+  private readonly positions = new Map<Source, Set<number>>();
 
-  /** Notes one error. */
+  /** Adds an error. */
   add(code: IdlErrorCode, span: Span, message: string, note?: Diagnostic['note']): void {
-    this.push(note === undefined ? { code, span, message } : { code, span, message, note });
+    this.push({ code, span, message, note });
   }
 
-  /** Notes that nobody defines a name. */
+  /** Adds the error that no file defines a name. */
   addMissing(missing: Missing, span: Span, message: string): void {
     this.push({ code: 'IDL_NAME', span, message, missing });
   }
 
-  /** Notes all that another run found. */
+  /** Adds all diagnostics of another collection. */
   addAll(other: Diagnostics): void {
     for (const each of other.found) this.push(each);
   }
 
-  /** The names that nobody defines; undefined where anything else is wrong too. */
+  /** The missing names; undefined if there are other errors. */
   get missing(): Missing[] | undefined {
     const found = this.found.map(({ missing }) => missing);
     return found.every((each) => each !== undefined) ? found : undefined;
@@ -103,24 +103,24 @@ export class Diagnostics {
 
   private push(diagnostic: Diagnostic): void {
     const { span } = diagnostic;
-    const places = this.places.get(span.source) ?? new Set();
-    this.places.set(span.source, places);
-    if (places.has(span.start)) return;
-    places.add(span.start);
+    const positions = this.positions.get(span.source) ?? new Set();
+    this.positions.set(span.source, positions);
+    if (positions.has(span.start)) return;
+    positions.add(span.start);
     this.found.push(diagnostic);
   }
 
-  /** Whether anything was found. */
-  get any(): boolean {
+  /** Whether there are errors. */
+  get hasErrors(): boolean {
     return this.found.length > 0;
   }
 
-  /** Throws {@link IdlError} with all that was found, if anything was. */
+  /** Throws {@link IdlError} with all errors, if there are any. */
   throwIfAny(): void {
-    if (this.any) throw this.error();
+    if (this.hasErrors) throw this.error();
   }
 
-  /** The error that says it all. */
+  /** All diagnostics as one error, in the order of the text. */
   error(): IdlError {
     const order = new Map<Source, number>();
     for (const { span } of this.found) if (!order.has(span.source)) order.set(span.source, order.size);
@@ -129,7 +129,7 @@ export class Diagnostics {
   }
 }
 
-/** Where a span begins. */
+/** The position of the first character of a span. */
 export function positionOf(span: Span): Position {
   const before = span.source.text.slice(0, span.start);
   const lineStart = before.lastIndexOf('\n') + 1;
@@ -138,7 +138,7 @@ export function positionOf(span: Span): Position {
   return { file: span.source.name, line, column: span.start - lineStart + 1 };
 }
 
-/** `file:line:col: error: message`, the source line, a caret under the place. Safe to show on a terminal. */
+/** `file:line:col: error: message`, the source line, and a caret under the position. Safe to print to a terminal. */
 export function formatDiagnostic(diagnostic: Diagnostic): string {
   const text = excerpt(
     diagnostic.span,
@@ -161,7 +161,7 @@ function excerpt(span: Span, label: string, message: string): string {
   const marked = printable(cut.slice(column - 1 - from, span.end - span.start + column - 1 - from));
   const behind = printable(cut.slice(span.end - span.start + column - 1 - from));
   const margin = String(line);
-  // Tabs stay tabs in the caret line, so that it stands under its place however wide a tab is.
+  // Tabs are kept in the caret line, so that the caret is aligned for any tab width.
   const indent = before.replace(/[^\t]/g, ' ');
   return (
     `${printable(file)}:${line}:${column}: ${label}: ${printable(message)}\n` +
@@ -170,7 +170,7 @@ function excerpt(span: Span, label: string, message: string): string {
   );
 }
 
-/** Written out (`\u001b`) where it could steer a terminal or turn the line around; tabs stay. */
+/** Escapes control characters and bidirectional controls as `\u001b`; they could control a terminal. Tabs are kept. */
 function printable(text: string): string {
   return text.replaceAll(
     /(?!\t)[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu,

@@ -1,8 +1,8 @@
-/** Graphs of types, without recursion: a hostile `.x` may chain as many as it likes. */
+/** Algorithms on graphs of types, without recursion: the depth of a hostile `.x` is not limited. */
 
 /**
- * The strongly connected components of a graph (Tarjan), each after those it leads to.
- * Nodes that stand in no cycle are components of one.
+ * The strongly connected components of a graph (Tarjan), in topological order: each after those it depends on. A node
+ * that is in no cycle is a component of one node.
  */
 export function components<N>(nodes: Iterable<N>, edges: (node: N) => readonly N[]): N[][] {
   const found: N[][] = [];

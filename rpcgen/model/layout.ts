@@ -1,20 +1,20 @@
 /**
- * Sizes and cycles of checked types: the least bytes of each, which of them can hold
- * themselves, and that each has a value that ends.
+ * Sizes and cycles of checked types: the smallest encoded size of each type, which types are recursive, and that each
+ * has a value of finite size.
  */
 
 import type { Diagnostics } from './errors.js';
 import { components } from './graph.js';
 import { cap, minBytesOf, type NamedType, type Type } from './model.js';
 
-/** Types inside types by value, without a cycle; generated code calls as deep. */
+/** Maximum nesting of types that contain each other by value; the generated functions call each other as deep. */
 const MAX_TYPE_NESTING = 500;
 
-/** Fills in `minBytes` and `recursive`, and reports types of infinite size. */
-export function layOut(types: readonly NamedType[], diagnostics: Diagnostics): void {
+/** Sets `minBytes` and `recursive`, and reports types of infinite size. */
+export function computeLayout(types: readonly NamedType[], diagnostics: Diagnostics): void {
   const depth = new Map<NamedType, number>();
-  for (const group of components(types, byValue)) {
-    const inner = group.flatMap((type) => byValue(type).map((t) => depth.get(t) ?? 0));
+  for (const group of components(types, containedTypes)) {
+    const inner = group.flatMap((type) => containedTypes(type).map((t) => depth.get(t) ?? 0));
     const level = inner.reduce((a, b) => Math.max(a, b), 0) + 1;
     for (const type of group) depth.set(type, level);
     if (level === MAX_TYPE_NESTING + 1) {
@@ -22,64 +22,64 @@ export function layOut(types: readonly NamedType[], diagnostics: Diagnostics): v
       diagnostics.add(
         'IDL_TYPE',
         type.span,
-        `${type.name} holds types nested deeper than ${MAX_TYPE_NESTING}`,
+        `${type.name} contains types nested deeper than ${MAX_TYPE_NESTING} levels`,
       );
     }
-    settle(group, diagnostics);
+    computeSizes(group, diagnostics);
   }
-  for (const group of components(types, anyHold)) {
+  for (const group of components(types, referencedTypes)) {
     const first = group[0] as NamedType;
-    const isCycle = group.length > 1 || anyHold(first).includes(first);
+    const isCycle = group.length > 1 || referencedTypes(first).includes(first);
     if (isCycle && !group.some((type) => type.kind === 'struct' || type.kind === 'union'))
-      diagnostics.add('IDL_TYPE', first.span, `typedef ${first.name} is made of itself`);
-    // Typedefs have no functions of their own to count in; in each cycle stands a struct or a union.
+      diagnostics.add('IDL_TYPE', first.span, `typedef ${first.name} refers to itself`);
+    // Depth is counted in structs and unions only: typedefs have no functions, and each cycle has a struct or union.
     if (isCycle) for (const type of group) type.recursive = type.kind === 'struct' || type.kind === 'union';
   }
 }
 
-/** Sizes of one cycle (or one type): unions are finite by one finite arm, all else by all of its parts. */
-function settle(group: readonly NamedType[], diagnostics: Diagnostics): void {
+/** Sizes of the types of one cycle. A union is finite if one arm is; any other type if all its members are. */
+function computeSizes(group: readonly NamedType[], diagnostics: Diagnostics): void {
   const infinite = new Set(group);
-  const isSettled = (type: Type): boolean => targetsByValue(type).every((t) => !infinite.has(t));
+  const isKnownFinite = (type: Type): boolean => typesContainedIn(type).every((t) => !infinite.has(t));
   for (let changed = true; changed; ) {
     changed = false;
     for (const type of infinite) {
-      if (!ends(type, isSettled)) continue;
+      if (!hasFiniteSize(type, isKnownFinite)) continue;
       infinite.delete(type);
       changed = true;
     }
   }
-  // A circle of nothing but typedefs is reported as such.
+  // A cycle of typedefs only is reported by the caller.
   const isTypedefs = group.every((type) => type.kind === 'alias');
   for (const type of isTypedefs ? [] : infinite)
     diagnostics.add(
       'IDL_TYPE',
       type.span,
-      `${type.name} holds itself and never ends: somewhere in the circle an optional ('*') or an array ('<>') is needed`,
+      `${type.name} contains itself, so its size is infinite: use an optional ('*') or an array ('<>') in the cycle`,
     );
-  // Within a cycle, what is not known yet counts as nothing: the result is a lower bound, which is all it is for.
-  for (const type of group) type.minBytes = least(type);
+  // Within a cycle, an unknown size counts as 0: the result is used as a lower bound only.
+  for (const type of group) type.minBytes = smallestSize(type);
 }
 
-function ends(type: NamedType, isSettled: (type: Type) => boolean): boolean {
+function hasFiniteSize(type: NamedType, isKnownFinite: (type: Type) => boolean): boolean {
   switch (type.kind) {
     case 'struct':
-      return type.fields.every((field) => isSettled(field.type));
+      return type.fields.every((field) => isKnownFinite(field.type));
     case 'union': {
       const arms = armsOf(type);
       return (
-        isSettled(type.discriminant.type) &&
-        (arms.length === 0 || arms.some((arm) => arm === null || isSettled(arm)))
+        isKnownFinite(type.discriminant.type) &&
+        (arms.length === 0 || arms.some((arm) => arm === null || isKnownFinite(arm)))
       );
     }
     case 'alias':
-      return isSettled(type.type);
+      return isKnownFinite(type.type);
     default:
       return true;
   }
 }
 
-function least(type: NamedType): number {
+function smallestSize(type: NamedType): number {
   switch (type.kind) {
     case 'enum':
       return 4;
@@ -100,11 +100,11 @@ type Union = NamedType & { kind: 'union' };
 
 function armsOf(type: Union): (Type | null)[] {
   const arms = type.arms.map((arm) => arm.field?.type ?? null);
-  return type.otherwise === undefined ? arms : [...arms, type.otherwise?.type ?? null];
+  return type.defaultArm === undefined ? arms : [...arms, type.defaultArm?.type ?? null];
 }
 
-/** The types of a type's own members. */
-export function partsOf(type: NamedType): Type[] {
+/** The types of the members of a type. */
+export function memberTypes(type: NamedType): Type[] {
   switch (type.kind) {
     case 'struct':
       return type.fields.map((field) => field.type);
@@ -117,17 +117,17 @@ export function partsOf(type: NamedType): Type[] {
   }
 }
 
-/** The named types that a value of `type` cannot be without. */
-function byValue(type: NamedType): NamedType[] {
-  return partsOf(type).flatMap(targetsByValue);
+/** The named types that every value of `type` contains. */
+function containedTypes(type: NamedType): NamedType[] {
+  return memberTypes(type).flatMap(typesContainedIn);
 }
 
-function targetsByValue(type: Type): NamedType[] {
+function typesContainedIn(type: Type): NamedType[] {
   switch (type.kind) {
     case 'named':
       return [type.type];
     case 'fixedArray':
-      return type.size.size === 0 ? [] : targetsByValue(type.element);
+      return type.size.size === 0 ? [] : typesContainedIn(type.element);
     case 'list':
       return type.minLength === 1 ? [type.node] : [];
     default:
@@ -135,20 +135,20 @@ function targetsByValue(type: Type): NamedType[] {
   }
 }
 
-/** The named types that a value of `type` may hold. */
-export function anyHold(type: NamedType): NamedType[] {
-  return partsOf(type).flatMap(targets);
+/** The named types that a value of `type` may contain. */
+export function referencedTypes(type: NamedType): NamedType[] {
+  return memberTypes(type).flatMap(typesIn);
 }
 
-/** The named types that a value of `type` may hold at first hand. */
-export function targets(type: Type): NamedType[] {
+/** The named types in `type`, not those in their definitions. */
+export function typesIn(type: Type): NamedType[] {
   switch (type.kind) {
     case 'named':
       return [type.type];
     case 'fixedArray':
     case 'array':
     case 'optional':
-      return targets(type.element);
+      return typesIn(type.element);
     case 'list':
       return [type.node];
     default:

@@ -1,86 +1,86 @@
 /**
- * A checked interface: every name resolved, every constant a number, every type finite. What
- * emits, diffs, prints and makes live codecs works on this and can no longer fail.
+ * A checked interface: all names are resolved, all constants are evaluated, all types have finite size. Emitters, diff,
+ * print and run-time codecs work on this model and report no errors of their own.
  */
 
 import type { Diagnostic, Span } from './errors.js';
 
-/** What a constant's name stands for in the text it is used in. */
-export type Symbol_ =
+/** The definition that the name of a number refers to. */
+export type NumberSymbol =
   | { readonly kind: 'const'; readonly constant: Constant }
   | { readonly kind: 'member'; readonly type: EnumType; readonly name: string };
 
-/** A number and, where it was written by name, the name. */
+/** A number, and the name or the text by which it was written. */
 export interface NumberRef {
   readonly value: bigint;
-  /** As written, where it is a number: `0x10`. */
-  readonly text?: string;
-  readonly symbol?: Symbol_;
+  /** The literal as written: `0x10`. */
+  readonly text?: string | undefined;
+  readonly symbol?: NumberSymbol | undefined;
 }
 
-/** A length. */
+/** A length or maximum length. */
 export interface Bound extends NumberRef {
   readonly size: number;
 }
 
-/** const, `#define` of a number, or a string constant. */
+/** A `const`, a `#define` of a number, or a string constant. */
 export interface Constant {
   readonly name: string;
   readonly value: bigint | string;
   readonly ref: NumberRef | undefined;
   readonly doc: string | undefined;
   readonly span: Span;
-  readonly origin: ReplyChannel;
+  readonly origin: TypeOrigin;
 }
 
-/** Where a definition goes: into the output, or it is there already in another module. */
-export type ReplyChannel =
+/** Where a definition comes from. `own` and `builtin` are emitted; `module` is imported. */
+export type TypeOrigin =
   | { readonly kind: 'own' }
-  /** Of C's headers: emitted only where used. */
+  /** A type of C's headers: emitted only if it is used. */
   | { readonly kind: 'builtin' }
   | { readonly kind: 'module'; readonly specifier: string };
 
 /** The largest unsigned int. */
 export const MAX_UINT32 = 2n ** 32n - 1n;
 
-/** What a string is in TypeScript: text by one of the ways of the codec library, or its bytes. */
+/** How a string is represented in TypeScript: as text, by a mode of the codec library, or as bytes. */
 export const STRING_MODES = ['utf8', 'strict', 'latin1', 'bytes'] as const;
 export type StringMode = (typeof STRING_MODES)[number];
 
-/** How codecs treat what peers send, where the file itself does not say so. */
+/** Options of codecs. Annotations of the file take precedence. */
 export interface CodecOptions {
-  /** Strings that have no mode of their own. Default `utf8`, which keeps bytes that are not UTF-8 as escapes. */
+  /** Representation of strings without an annotation. Default `utf8`, which keeps bytes that are not UTF-8 as escapes. */
   readonly strings?: StringMode | undefined;
-  /** `open` keeps numbers that are no members of their enum; `strict`, the default, refuses them. */
+  /** `open` accepts numbers that are not members of their enum; `strict`, the default, refuses them. */
   readonly enums?: 'open' | 'strict' | undefined;
-  /** Whether padding that is not zero and bools beyond 0 and 1 are accepted. Default false. */
+  /** Accept nonzero padding, and bools other than 0 and 1. Default false. */
   readonly lenient?: boolean | undefined;
 }
 
-/** What the annotations of one declaration, or of a file's head, say. */
+/** The annotations of one declaration, or of a whole file. */
 export interface Annotations {
-  /** `@rpc:idempotent`: to run the procedure twice is the same as to run it once. */
-  readonly idempotent?: true;
-  /** `@rpc:deadline 2s`: how long a call may take, in milliseconds. */
-  readonly deadlineMs?: number;
-  /** `@rpc:strings bytes`: what strings are in TypeScript. */
-  readonly strings?: StringMode;
-  /** `@rpc:uuid 8-4-4-4-12`: the interface's UUID, in lower case. */
-  readonly uuid?: string;
+  /** `@rpc:idempotent`: running the procedure twice has the same effect as running it once. */
+  readonly idempotent?: true | undefined;
+  /** `@rpc:deadline 2s`: maximum duration of a call, in milliseconds. */
+  readonly deadlineMs?: number | undefined;
+  /** `@rpc:strings bytes`: representation of strings in TypeScript. */
+  readonly strings?: StringMode | undefined;
+  /** `@rpc:uuid 8-4-4-4-12`: the UUID of the interface, in lower case. */
+  readonly uuid?: string | undefined;
 }
 
 export type Scalar = 'int' | 'uint' | 'hyper' | 'uhyper' | 'float' | 'double' | 'quadruple' | 'bool' | 'void';
 
-/** A type as a member has it. */
+/** The type of a member. */
 export type Type =
   | { readonly kind: Scalar }
-  | { readonly kind: 'string'; readonly max: Bound | null; readonly mode?: StringMode }
+  | { readonly kind: 'string'; readonly max: Bound | null; readonly mode?: StringMode | undefined }
   | { readonly kind: 'opaque'; readonly max: Bound | null }
   | { readonly kind: 'fixedOpaque'; readonly size: Bound }
   | { readonly kind: 'array'; readonly element: Type; readonly max: Bound | null }
   | { readonly kind: 'fixedArray'; readonly element: Type; readonly size: Bound }
   | { readonly kind: 'optional'; readonly element: Type }
-  /** A linked list (RFC 4506 section 4.19) by a pointer to its first node (0), or by the node (1). */
+  /** A linked list (RFC 4506 section 4.19), declared by a pointer to its first node (0) or by the node itself (1). */
   | { readonly kind: 'list'; readonly node: StructType; readonly minLength: 0 | 1 }
   | { readonly kind: 'named'; readonly type: NamedType };
 
@@ -88,10 +88,10 @@ interface Named {
   readonly name: string;
   readonly doc: string | undefined;
   readonly span: Span;
-  readonly origin: ReplyChannel;
-  /** Least bytes on the wire. */
+  readonly origin: TypeOrigin;
+  /** Smallest encoded size, in bytes. */
   minBytes: number;
-  /** Whether a value of it can hold another value of it: such ones count depth. */
+  /** Whether a value can contain another value of the same type; such types count depth. */
   recursive: boolean;
 }
 
@@ -103,9 +103,9 @@ export interface EnumType extends Named {
 }
 
 export interface Field {
-  /** Its name in the `.x`. */
+  /** The name in the `.x`. */
   readonly name: string;
-  /** Its name in values, which differs only where JavaScript cannot have it. */
+  /** The property name in values. It differs from `name` only if JavaScript does not allow that. */
   readonly key: string;
   readonly type: Type;
   readonly doc: string | undefined;
@@ -114,7 +114,7 @@ export interface Field {
 export interface StructType extends Named {
   readonly kind: 'struct';
   fields: readonly Field[];
-  /** A node of a linked list; the link, its last member, is not among `fields`. */
+  /** For a node of a linked list, the name of its last member, the pointer to the next node. It is not in `fields`. */
   readonly link: string | undefined;
 }
 
@@ -132,8 +132,8 @@ export interface UnionType extends Named {
   readonly kind: 'union';
   discriminant: Field;
   arms: readonly UnionArm[];
-  /** Undefined: no default. Null: the default is void. */
-  otherwise: Field | null | undefined;
+  /** Undefined if there is no default arm, null for `default: void`. */
+  defaultArm: Field | null | undefined;
 }
 
 /** typedef. */
@@ -143,7 +143,7 @@ export interface AliasType extends Named {
   type: Type;
 }
 
-/** A type of a module that rpcgen-ts has not read. */
+/** A type of a module that the compiler has not read. */
 export interface ExternalType extends Named {
   readonly kind: 'external';
 }
@@ -151,10 +151,10 @@ export interface ExternalType extends Named {
 export interface Procedure {
   readonly name: string;
   readonly number: NumberRef;
-  /** None for void. */
+  /** Empty for void. */
   readonly args: readonly Field[];
   readonly result: Type;
-  /** What holds for it: what its version's and its program's annotations say counts where its own say nothing. */
+  /** Its own annotations and those inherited from its version and program. */
   readonly annotations: Annotations;
   readonly doc: string | undefined;
 }
@@ -175,28 +175,27 @@ export interface Program {
   readonly doc: string | undefined;
 }
 
-/** All of one `.x`. */
+/** All definitions of one `.x`. */
 export interface Interface {
-  /** The file, as the user named it. */
+  /** The file name, as the user gave it. */
   readonly name: string;
-  /** What it defines, in its order; types of C's headers that it uses come first. */
+  /** Definitions in the order of the file; types of C's headers that it uses come first. */
   readonly constants: readonly Constant[];
   readonly types: readonly NamedType[];
   readonly programs: readonly Program[];
-  /** What the file's head says. */
+  /** The annotations of the whole file. */
   readonly annotations: Annotations;
-  /** What may be meant, and is worth a look. */
   readonly warnings: readonly Diagnostic[];
 }
 
-/** The type behind all typedefs. */
+/** Resolves typedefs. */
 export function unalias(type: Type): Type {
   let at = type;
   while (at.kind === 'named' && at.type.kind === 'alias') at = at.type.type;
   return at;
 }
 
-/** Least bytes of a type on the wire. */
+/** Smallest encoded size of a type, in bytes. */
 export function minBytesOf(type: Type): number {
   switch (type.kind) {
     case 'void':
@@ -220,7 +219,7 @@ export function minBytesOf(type: Type): number {
   }
 }
 
-/** Sums of sizes no message can have need not be exact. */
+/** Limits a size to the range of exact integers. Larger sizes are beyond any message. */
 export function cap(bytes: number): number {
   return Math.min(bytes, Number.MAX_SAFE_INTEGER);
 }

@@ -1,7 +1,7 @@
 /**
- * What things are called in TypeScript. Names of the `.x` stay as they are, so that they can
- * be searched for; one that TypeScript cannot have, or that is taken, gets `_` behind it.
- * Names made from names (functions, classes) are TypeScript-like. docs/rpcgen.md has the rules.
+ * Names in the generated TypeScript. Names of the `.x` are kept, so that they can be searched for; a reserved word, or
+ * a name that is taken, gets `_` appended. Derived names (functions, classes) follow the conventions of TypeScript. The
+ * rules are in docs/rpcgen.md.
  */
 
 import type { NamedType, Program, Version } from './model.js';
@@ -13,37 +13,37 @@ const RESERVED = new Set(
     'else enum eval export extends false finally for from function get if implements import in infer instanceof interface ' +
     'is keyof let never new null number object of package private protected public readonly return satisfies set static ' +
     'string super switch symbol this throw true try type typeof undefined unique unknown var void while with yield ' +
-    // What the output itself calls by these names.
+    // Globals that the output uses.
     'Array Error Exclude Object Promise ReadonlySet Record Set Uint8Array globalThis'
   ).split(' '),
 );
 
-/** Names of parameters and counters in generated functions. */
+/** Names of parameters and variables of generated functions. */
 const LOCALS = new Set(['r', 'w', 'v', 'n', 'item']);
 
-/** Whether a name cannot be declared in a module. */
+/** Whether a name cannot be declared at the top level of a module. */
 export function isReserved(name: string): boolean {
   return RESERVED.has(name);
 }
 
-/** The names of one module, each given once. */
-export class Names {
+/** Allocates the names of one module, each once. */
+export class NameAllocator {
   private readonly taken = new Set<string>();
 
-  /** `wanted`, or with as many `_` behind it as it takes to be free. */
-  give(wanted: string): string {
+  /** Allocates `wanted`, with `_` appended until it is unique. */
+  allocate(wanted: string): string {
     let name = wanted;
     while (this.taken.has(name) || RESERVED.has(name)) name += '_';
     this.taken.add(name);
     return name;
   }
 
-  /** Whether something in the module has this name. */
+  /** Whether the name is allocated. */
   has(name: string): boolean {
     return this.taken.has(name);
   }
 
-  /** A name for a variable inside a function, that hides nothing the function may use. */
+  /** A name for a local variable, which does not shadow any name that the function may use. */
   local(wanted: string): string {
     let name = wanted;
     while (this.taken.has(name) || RESERVED.has(name) || LOCALS.has(name) || IMPORTABLE.has(name))
@@ -52,7 +52,7 @@ export class Names {
   }
 }
 
-/** What the output may import from the codec library. */
+/** Names that the output may import from the codec library. */
 export const IMPORTABLE: ReadonlySet<string> = new Set(
   (
     'Codec Description MAX_LENGTH OtherBigint OtherNumber XdrReader XdrWriter array bool codec describe double fixedArray fixedOpaque float hyper int lenient list ' +
@@ -60,41 +60,41 @@ export const IMPORTABLE: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** How a type is called in all its roles. */
+/** The generated names of a type. */
 export interface TypeNames {
   readonly type: string;
   readonly codec: string;
   readonly encode: string;
   readonly decode: string;
-  /** Of a linked list by a pointer to it. */
+  /** For a pointer to a node of a linked list. */
   readonly listCodec: string;
   readonly encodeList: string;
   readonly decodeList: string;
-  /** Of a linked list by its first node. */
+  /** For a linked list declared by its first node. */
   readonly encodeFirst: string;
   readonly decodeFirst: string;
   /** The set of an enum's values. */
   readonly values: string;
 }
 
-/** The names of a type by the rules alone, before any that is taken is changed. */
-export function typeNames(type: NamedType, give: (wanted: string) => string): TypeNames {
+/** The names of a type. `allocate` makes each unique. */
+export function typeNames(type: NamedType, allocate: (wanted: string) => string): TypeNames {
   const { name } = type;
   const upper = upperFirst(name);
   const isNode = type.kind === 'struct' && type.link !== undefined;
   const node = isNode ? `${upper}Node` : upper;
-  const own = give(name);
+  const own = allocate(name);
   return {
     type: own,
-    codec: give(`${name}Codec`),
-    encode: give(`encode${node}`),
-    decode: give(`decode${node}`),
-    listCodec: isNode ? give(`${name}ListCodec`) : '',
-    encodeList: isNode ? give(`encode${upper}List`) : '',
-    decodeList: isNode ? give(`decode${upper}List`) : '',
-    encodeFirst: isNode ? give(`encode${upper}`) : '',
-    decodeFirst: isNode ? give(`decode${upper}`) : '',
-    values: type.kind === 'enum' ? give(`${name}Values`) : '',
+    codec: allocate(`${name}Codec`),
+    encode: allocate(`encode${node}`),
+    decode: allocate(`decode${node}`),
+    listCodec: isNode ? allocate(`${name}ListCodec`) : '',
+    encodeList: isNode ? allocate(`encode${upper}List`) : '',
+    decodeList: isNode ? allocate(`decode${upper}List`) : '',
+    encodeFirst: isNode ? allocate(`encode${upper}`) : '',
+    decodeFirst: isNode ? allocate(`decode${upper}`) : '',
+    values: type.kind === 'enum' ? allocate(`${name}Values`) : '',
   };
 }
 
@@ -104,9 +104,9 @@ export function versionName(program: Program, version: Version): string {
 }
 
 /**
- * The method of each procedure: without the longest prefix ending in `_` that all of the version
- * share, in camelCase. A lone procedure shares nothing and stays whole. `new(...)` in an interface is no
- * method but what makes the object, so it gets a `_` as well; get, set, async and static are fine.
+ * The method names of the procedures: in camelCase, without the longest prefix ending in `_` that all procedures of the
+ * version share. The only procedure of a version keeps its whole name. `new(...)` in an interface declares a construct
+ * signature, so `new` gets a `_` as well.
  */
 export function methodNames(version: Version): string[] {
   const names = version.procedures.map((procedure) => procedure.name);
@@ -141,7 +141,7 @@ export function camelCase(name: string): string {
   return humped.join('') || name;
 }
 
-/** The word with its first letter large. */
+/** The word with its first letter in upper case. */
 export function upperFirst(word: string): string {
   return word.charAt(0).toUpperCase() + word.slice(1);
 }

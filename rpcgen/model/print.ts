@@ -1,12 +1,11 @@
 /**
- * A checked interface in canonical form: the language of RFC 4506 and RFC 5531, everything
- * resolved, nothing but what goes over the wire and what it is called. Two files that print
- * the same are the same interface. What it prints compiles again.
+ * Prints a checked interface in canonical form, in the language of RFC 4506 and RFC 5531: all names of numbers are
+ * resolved, comments are omitted. Two files with the same output are the same interface. The output compiles.
  */
 
 import type { Bound, Field, Interface, NamedType, NumberRef, Procedure, Type } from './model.js';
 
-/** The text of `model`. Numbers are decimal, names of lengths are resolved, comments are left. */
+/** The canonical text of `model`. Numbers are decimal, lengths are numbers, comments are omitted. */
 export function print(model: Interface): string {
   const constants = model.constants.map(
     ({ name, value }) => `const ${name} = ${typeof value === 'string' ? JSON.stringify(value) : value};`,
@@ -42,7 +41,7 @@ function definition(type: NamedType): string {
           .join('');
         return `${labels}  ${arm(field)};\n`;
       });
-      if (type.otherwise !== undefined) arms.push(`default:\n  ${arm(type.otherwise)};\n`);
+      if (type.defaultArm !== undefined) arms.push(`default:\n  ${arm(type.defaultArm)};\n`);
       const head = declaration(type.discriminant.type, type.discriminant.name);
       return `union ${type.name} switch (${head}) {\n${arms.join('')}};`;
     }
@@ -82,7 +81,7 @@ const WORDS: Partial<Record<Type['kind'], string>> = {
   fixedOpaque: 'opaque',
 };
 
-/** A type as a member of this name has it: `opaque name<8>`. With no name, as a result. */
+/** The declaration of a member: `opaque name<8>`. With an empty name, the declaration of a result. */
 export function declaration(type: Type, name: string): string {
   const text = spaced(type, name);
   return name === '' ? text.trim().replace(/ (?=[<[])/, '') : text;
@@ -104,7 +103,7 @@ function spaced(type: Type, name: string): string {
     case 'fixedArray':
       return `${element(type.element)} ${name}[${size(type.size)}]`;
     case 'optional':
-      // An optional of an optional stands as an array of one: on the wire it is the same.
+      // An optional of an optional is represented as an array of one element, which has the same encoding.
       return type.element.kind === 'fixedArray'
         ? `${element(type.element.element)} *${name}`
         : `${element(type.element)} *${name}`;

@@ -1,12 +1,12 @@
 /**
- * What of a type the wire shows, as a key: two types with one key lie on the wire in the same bytes, whatever they
- * and their members are called. `string` and `opaque`, a `T *` and a `T<1>`, a struct of one member and that member
- * are the same; so are an enum of 0 and 1 and a bool.
+ * Keys of wire formats: two types with the same key have the same encoding, whatever the names of types and members.
+ * `string` and `opaque`, `T *` and `T<1>`, a struct of one member and that member, an enum of 0 and 1 and a bool have
+ * the same key.
  */
 
 import { createHash } from 'node:crypto';
 import { components } from './graph.js';
-import { anyHold, targets } from './layout.js';
+import { referencedTypes, typesIn } from './layout.js';
 import {
   type EnumType,
   type Interface,
@@ -16,22 +16,23 @@ import {
   unalias,
 } from './model.js';
 
-/** Characters of a key: 96 bits of SHA-256. Keys are compared, and prove nothing to anybody. */
+/** Characters of a key: 96 bits of SHA-256. Keys are only compared; they are not used for authentication. */
 const KEY_LENGTH = 24;
 
-/** The keys of all types that an interface has or uses. */
+/** The keys of all types that an interface defines or uses. */
 export class WireKeys {
   private readonly known = new Map<NamedType, string>();
 
   constructor(model: Interface) {
     const used = model.programs.flatMap(({ versions }) =>
       versions.flatMap(({ procedures }) =>
-        procedures.flatMap(({ args, result }) => [...args.map(({ type }) => type), result].flatMap(targets)),
+        procedures.flatMap(({ args, result }) => [...args.map(({ type }) => type), result].flatMap(typesIn)),
       ),
     );
-    for (const group of components(new Set([...model.types, ...used]), anyHold)) {
-      // Types in a circle are told apart by looking one step further as often as there are types.
-      const rounds = group.length > 1 || anyHold(group[0] as NamedType).includes(group[0] as NamedType);
+    for (const group of components(new Set([...model.types, ...used]), referencedTypes)) {
+      // Types of a cycle are distinguished by refinement: n rounds for n types.
+      const rounds =
+        group.length > 1 || referencedTypes(group[0] as NamedType).includes(group[0] as NamedType);
       for (const type of group) this.known.set(type, '');
       for (let round = 0; round <= (rounds ? group.length : 0); round++) {
         const next = group.map((type): [NamedType, string] => [type, this.describe(type)]);
@@ -40,7 +41,7 @@ export class WireKeys {
     }
   }
 
-  /** The key of a type; that of no bytes at all is empty. */
+  /** The key of a type; empty for a type without bytes. */
   of(type: Type): string {
     const end = unalias(type);
     switch (end.kind) {
@@ -101,8 +102,8 @@ export class WireKeys {
     for (const { cases, field } of type.arms)
       for (const each of cases)
         arms.set(String(Number(each.value)), field === null ? '' : this.of(field.type));
-    const { otherwise } = type;
-    const rest = otherwise === undefined ? undefined : otherwise === null ? '' : this.of(otherwise.type);
+    const { defaultArm } = type;
+    const rest = defaultArm === undefined ? undefined : defaultArm === null ? '' : this.of(defaultArm.type);
     const legal = legalValues(type.discriminant.type);
     for (const value of legal ?? [])
       if (rest !== undefined && !arms.has(String(value))) arms.set(String(value), rest);
@@ -116,14 +117,14 @@ export class WireKeys {
   }
 }
 
-/** The numbers a discriminant can have: of an enum its members, of a bool 0 and 1; undefined for any integer. */
+/** The values of a discriminant: the members of an enum, 0 and 1 of a bool; undefined for an integer type. */
 export function legalValues(type: Type): readonly number[] | undefined {
   const end = unalias(type);
   if (end.kind === 'bool') return [0, 1];
   return end.kind === 'named' && end.type.kind === 'enum' ? valuesOf(end.type) : undefined;
 }
 
-/** The numbers of an enum, each once, from the least. */
+/** The distinct values of an enum, in ascending order. */
 export function valuesOf(type: EnumType): number[] {
   return [...new Set(type.members.map(({ value }) => value))].toSorted((a, b) => a - b);
 }
@@ -136,7 +137,7 @@ function digest(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, KEY_LENGTH);
 }
 
-/** The fingerprint of all that an interface puts on the wire: its programs, or, where it has none, its types. */
+/** The fingerprint of an interface's wire format: of its programs or, if it has none, of its types. */
 export function fingerprint(model: Interface): string {
   const keys = new WireKeys(model);
   const lines = model.programs.flatMap((program) =>

@@ -1,4 +1,4 @@
-/** The cases of a union: their numbers, and that the discriminant can have each, once (RFC 4506 section 4.15). */
+/** Checks the cases of a union: each is a value of the discriminant, and occurs once (RFC 4506 section 4.15). */
 
 import type { Diagnostics, Span } from '../model/errors.js';
 import { type Case, MAX_UINT32, type Type, type UnionType, unalias } from '../model/model.js';
@@ -6,17 +6,17 @@ import type { UnionBody } from '../syntax/ast.js';
 import type { Scope, TypeEntry } from './scope.js';
 import type { Symbols } from './symbols.js';
 
-/** What cases are judged by. */
+/** What the check of cases needs. */
 export interface CaseContext {
   readonly symbols: Symbols;
   readonly diagnostics: Diagnostics;
-  /** Of the file the union stands in. */
+  /** The scope of the file that has the union. */
   readonly scope: Scope;
-  /** The discriminant's enum, where it has one. */
+  /** The enum of the discriminant, if it has one. */
   readonly entry: TypeEntry | undefined;
 }
 
-/** The cases of each arm of `node`, whose discriminant `type` has already. */
+/** The cases of each arm of `node`. The discriminant of `type` is resolved already. */
 export function casesOf(
   type: UnionType,
   node: UnionBody,
@@ -30,12 +30,12 @@ export function casesOf(
     !isExternal &&
     !['int', 'uint', 'hyper', 'uhyper', 'bool'].includes(of.kind)
   ) {
-    // void: the type is defined nowhere, which was said.
+    // void: the type is missing, which has been reported.
     if (of.kind !== 'void')
       diagnostics.add(
         'IDL_TYPE',
         node.discriminant.span,
-        `a union is switched by int, unsigned, hyper, bool or an enum (RFC 4506 section 4.15)`,
+        `the discriminant of a union is an int, unsigned, hyper, bool or enum (RFC 4506 section 4.15)`,
       );
     return [];
   }
@@ -50,8 +50,8 @@ export function casesOf(
       const first = seen.get(ref.value);
       if (first === undefined) seen.set(ref.value, value.span);
       else
-        diagnostics.add('IDL_NAME', value.span, `case ${ref.value} is there twice`, {
-          message: 'it is first here',
+        diagnostics.add('IDL_NAME', value.span, `duplicate case ${ref.value}`, {
+          message: 'first used here',
           span: first,
         });
       return [{ ref, value: caseValue(ref.value, of.kind) }];
@@ -66,8 +66,8 @@ function caseProblem(
   name: string,
 ): string | undefined {
   const [low, high] = RANGES[kind] ?? [-(2n ** 31n), 2n ** 31n - 1n];
-  if (value < low || value > high) return `case ${value} is beyond the discriminant's type`;
-  if (members !== undefined && !members.has(value)) return `case ${value} is no member of enum ${name}`;
+  if (value < low || value > high) return `case ${value} is out of range of the discriminant's type`;
+  if (members !== undefined && !members.has(value)) return `case ${value} is not a member of enum ${name}`;
   return undefined;
 }
 

@@ -1,11 +1,11 @@
 /**
- * From the tree to the checked interface: names become types, constants numbers, pointers to
- * oneself lists; whatever XDR (RFC 4506) or RPC (RFC 5531) cannot have is an error, even where
- * C's rpcgen lets it pass. Names are looked up in symbols.ts, sizes computed in layout.ts.
+ * Makes the checked interface of a syntax tree: resolves types and constants and recognizes linked lists. Whatever XDR
+ * (RFC 4506) or RPC (RFC 5531) does not allow is an error, even if C's rpcgen accepts it. Names are looked up in
+ * symbols.ts, sizes are computed in layout.ts.
  */
 
 import { type Diagnostic, Diagnostics, type Span } from '../model/errors.js';
-import { anyHold, layOut } from '../model/layout.js';
+import { computeLayout, referencedTypes } from '../model/layout.js';
 import type {
   AliasType,
   Annotations,
@@ -17,10 +17,10 @@ import type {
   NumberRef,
   Procedure,
   Program,
-  ReplyChannel,
   StringMode,
   StructType,
   Type,
+  TypeOrigin,
   UnionType,
   Version,
 } from '../model/model.js';
@@ -39,27 +39,27 @@ import type {
 import { BUILTIN_DEFINITIONS, builtinType } from '../syntax/keywords.js';
 import { parseModule } from '../syntax/parser.js';
 import { casesOf } from './cases.js';
-import { Links } from './links.js';
-import type { Scope, TypeEntry, Unit } from './scope.js';
+import { LinkedLists } from './links.js';
+import type { CompilationUnit, Scope, TypeEntry } from './scope.js';
 import { Symbols } from './symbols.js';
 
-/** Where names come from that a `.x` uses and does not define. */
+/** Sources of names that a `.x` uses and does not define. */
 export interface CheckOptions {
-  /** Other `.x`, and the module that has what was generated from each. */
+  /** Other `.x`, each with the specifier of its generated module. */
   readonly imports?: readonly {
     readonly module: Module;
     readonly specifier: string;
-    /** Whether it may use names of the module that is checked. Default false. */
+    /** Whether it may use names of the checked module. Default false. */
     readonly seesInputs?: boolean | undefined;
   }[];
-  /** Modules that have the types named, or any type still undefined where none are named. */
+  /** Modules with types that are not read: those of `names`, or all missing types without it. */
   readonly externals?: readonly { readonly specifier: string; readonly names?: readonly string[] }[];
 }
 
-/** `%#define A B` and `%#define B C` are followed so far. */
+/** Maximum length of a chain `%#define A B`, `%#define B C`, ... */
 const MAX_PASSED_CHAIN = 64;
 
-/** The checked form of `module`. Errors go to `diagnostics`; with any of them the result is not to be used. */
+/** Checks `module`. Errors are added to `diagnostics`; if there are any, the result must not be used. */
 export function checkModule(module: Module, diagnostics: Diagnostics, options: CheckOptions = {}): Interface {
   return new Checker(module, diagnostics, options).run();
 }
@@ -72,17 +72,17 @@ class Checker {
   private readonly named = new Map<TypeEntry, NamedType>();
   private readonly entries = new Map<NamedType, TypeEntry>();
   private readonly externals = new Map<string, NamedType>();
-  private readonly links: Links;
+  private readonly linkedLists: LinkedLists;
   private readonly warnings: Diagnostic[] = [];
   private readonly queue: (() => void)[] = [];
-  private readonly late: (() => void)[] = [];
+  private readonly caseQueue: (() => void)[] = [];
 
   constructor(module: Module, diagnostics: Diagnostics, options: CheckOptions) {
     this.module = module;
     this.diagnostics = diagnostics;
     this.options = options;
     const imports = (options.imports ?? []).map(
-      ({ module: from, specifier, seesInputs = false }): Unit => ({
+      ({ module: from, specifier, seesInputs = false }): CompilationUnit => ({
         ...{ module: from, origin: { kind: 'module', specifier }, seesInputs },
       }),
     );
@@ -90,24 +90,24 @@ class Checker {
       [{ module, origin: { kind: 'own' }, seesInputs: true }, ...imports],
       diagnostics,
     );
-    this.links = new Links(this.symbols);
+    this.linkedLists = new LinkedLists(this.symbols);
     this.symbols.enumOf = (entry) => {
-      const type = this.made(entry);
+      const type = this.namedType(entry);
       return type.kind === 'enum' ? type : undefined;
     };
   }
 
   run(): Interface {
-    const own = this.symbols.ownTypes().map((entry) => this.made(entry));
+    const own = this.symbols.ownTypes().map((entry) => this.namedType(entry));
     const constants = this.symbols.ownConstants();
     const programs = this.module.definitions
       .filter((d) => d.kind === 'program')
       .map((node) => this.program(node));
     this.checkPrograms();
-    this.drain();
+    this.runQueue();
     const all = [...this.named.values(), ...this.externals.values()];
-    layOut(all, this.diagnostics);
-    const annotations = headOf(this.module);
+    computeLayout(all, this.diagnostics);
+    const annotations = annotationsOf(this.module);
     const builtins = all.filter((type) => type.origin.kind === 'builtin');
     return {
       name: this.module.name,
@@ -119,23 +119,23 @@ class Checker {
     };
   }
 
-  /** Types are filled in from a queue, not on the way down: a chain of them may be any length. */
-  private drain(): void {
+  /** Types are completed from a queue and not by recursion: a chain of types may have any length. */
+  private runQueue(): void {
     for (;;) {
-      const task = this.queue.pop() ?? this.late.pop();
+      const task = this.queue.pop() ?? this.caseQueue.pop();
       if (task === undefined) return;
       task();
     }
   }
 
-  /** The type that a name is in `scope`; undefined where nobody defines it. */
+  /** The type `name` in `scope`; undefined if no file defines it. */
   private find(name: string, scope: Scope, use: Span): NamedType | undefined {
     const entry = this.symbols.type(name, scope, use) ?? this.builtin(name);
-    return entry === undefined ? this.external(name) : this.made(entry);
+    return entry === undefined ? this.external(name) : this.namedType(entry);
   }
 
-  /** The checked form of a type, made when first asked for. */
-  private made(entry: TypeEntry): NamedType {
+  /** The checked form of a type, made at the first use. */
+  private namedType(entry: TypeEntry): NamedType {
     const known = this.named.get(entry);
     if (known !== undefined) return known;
     const type = this.create(entry);
@@ -156,7 +156,7 @@ class Checker {
     if (known !== undefined) return known;
     const found = this.options.externals?.find(({ names }) => names === undefined || names.includes(name));
     if (found === undefined) return undefined;
-    const origin: ReplyChannel = { kind: 'module', specifier: found.specifier };
+    const origin: TypeOrigin = { kind: 'module', specifier: found.specifier };
     const span: Span = { source: { name: found.specifier, text: '' }, start: 0, end: 0 };
     const type: NamedType = {
       ...{ kind: 'external', name, doc: undefined, span, origin, minBytes: 0, recursive: false },
@@ -175,7 +175,7 @@ class Checker {
           this.diagnostics.add(
             'IDL_TYPE',
             span,
-            `@rpc:strings is for a typedef of string, which ${name} is not`,
+            `@rpc:strings is for a typedef of string; ${name} is another type`,
           );
         const type: AliasType = { ...base, kind: 'alias', annotations, type: { kind: 'void' } };
         this.queue.push(() => {
@@ -189,13 +189,18 @@ class Checker {
         return type;
       }
       case 'struct': {
-        const type: StructType = { ...base, kind: 'struct', fields: [], link: this.links.of(entry) };
+        const type: StructType = {
+          ...base,
+          kind: 'struct',
+          fields: [],
+          link: this.linkedLists.linkOf(entry),
+        };
         this.queue.push(() => this.fillStruct(type, node, scope));
         return type;
       }
       case 'union': {
         const discriminant: Field = { name: '', key: '', type: { kind: 'int' }, doc: undefined };
-        const type: UnionType = { ...base, kind: 'union', discriminant, arms: [], otherwise: undefined };
+        const type: UnionType = { ...base, kind: 'union', discriminant, arms: [], defaultArm: undefined };
         this.queue.push(() => this.fillUnion(type, node, scope));
         return type;
       }
@@ -206,7 +211,7 @@ class Checker {
     const values = this.symbols.valuesOf(entry);
     type.members = node.members.map(({ name, doc }, i) => ({ name, doc, value: Number(values[i] ?? 0n) }));
     if (node.members.length === 0)
-      this.diagnostics.add('IDL_TYPE', node.span, `enum ${type.name} has no members, so no values`);
+      this.diagnostics.add('IDL_TYPE', node.span, `enum ${type.name} has no members`);
   }
 
   private fillStruct(type: StructType, node: StructBody, scope: Scope): void {
@@ -219,13 +224,13 @@ class Checker {
     return nodes.map((node) => {
       const first = seen.get(node.name);
       if (first === undefined) seen.set(node.name, node.span);
-      else this.twice(`member ${node.name}`, node.span, first);
+      else this.reportDuplicate(`member ${node.name}`, node.span, first);
       return this.field(node, scope);
     });
   }
 
   private field(node: Declaration, scope: Scope): Field {
-    // An object literal takes `__proto__` for its prototype.
+    // `__proto__` in an object literal sets the prototype.
     const key = node.name === '__proto__' ? '__proto___' : node.name;
     return { name: node.name, key, type: this.typeOf(node, scope), doc: node.doc };
   }
@@ -237,14 +242,14 @@ class Checker {
       const field = this.field(declaration, scope);
       return field.key === type.discriminant.key ? { ...field, key: `${field.key}_` } : field;
     };
-    // The discriminant's own type may still be in the queue, so its cases are judged behind it.
+    // The type of the discriminant may still be in the queue, so cases are checked after it.
     const arms = node.arms.map((each) => arm(each.declaration));
-    type.otherwise = node.otherwise === null ? undefined : arm(node.otherwise.declaration);
-    if (node.arms.length === 0 && node.otherwise === null)
+    type.defaultArm = node.defaultArm === null ? undefined : arm(node.defaultArm.declaration);
+    if (node.arms.length === 0 && node.defaultArm === null)
       this.diagnostics.add('IDL_TYPE', node.span, `union ${type.name} has no arms`);
-    this.late.push(() => {
+    this.caseQueue.push(() => {
       const of = unalias(type.discriminant.type);
-      if (of.kind === 'void') this.symbols.noteDiscriminant(node.discriminant, scope);
+      if (of.kind === 'void') this.symbols.markDiscriminant(node.discriminant, scope);
       const entry = of.kind === 'named' ? this.entries.get(of.type) : undefined;
       const cases = casesOf(type, node, {
         symbols: this.symbols,
@@ -262,14 +267,14 @@ class Checker {
       if (type.primitive === 'string')
         return withMode(
           this.bytes(node, 'string', scope),
-          strings ?? scope.heads.get(type.span.source)?.strings,
+          strings ?? scope.fileAnnotations.get(type.span.source)?.strings,
         );
       if (type.primitive === 'opaque') return this.bytes(node, 'opaque', scope);
       if (type.primitive === 'void') {
         this.diagnostics.add(
           'IDL_TYPE',
           type.span,
-          'void is a type only for an arm, an argument or a result',
+          'void is allowed only as an arm, an argument or a result',
         );
         return { kind: 'void' };
       }
@@ -287,7 +292,7 @@ class Checker {
     }
   }
 
-  /** string and opaque take brackets as their own size, not as an array's. */
+  /** For string and opaque, brackets give the number of bytes and do not declare an array. */
   private bytes({ form, size, span, name }: Declaration, kind: 'string' | 'opaque', scope: Scope): Type {
     if (form === 'variable') return { kind, max: size === null ? null : this.bound(size, scope) };
     if (form === 'fixed' && kind === 'opaque')
@@ -296,7 +301,11 @@ class Checker {
     if (form === 'optional' && kind === 'string') return { kind: 'optional', element: { kind, max: null } };
     const shown = name === '' ? 'name' : name;
     const right = kind === 'string' ? `string ${shown}<>` : `opaque ${shown}[n] or opaque ${shown}<>`;
-    this.diagnostics.add('IDL_TYPE', span, `${kind} is declared as ${right} (RFC 4506 sections 4.9 to 4.11)`);
+    this.diagnostics.add(
+      'IDL_TYPE',
+      span,
+      `${kind} must be declared as ${right} (RFC 4506 sections 4.9 to 4.11)`,
+    );
     return { kind, max: null };
   }
 
@@ -326,14 +335,14 @@ class Checker {
   private optional(element: Type): Type {
     const node = this.listNode(element);
     if (node !== undefined) return { kind: 'list', node, minLength: 0 };
-    // An optional of an optional has two kinds of nothing; the inner one goes into an array of one,
-    // which is the same on the wire.
+    // In an optional of an optional, null would be ambiguous: the inner one becomes an array of one element, which has
+    // the same encoding.
     if (this.isOptional(element))
       return { kind: 'optional', element: { kind: 'fixedArray', element, size: { value: 1n, size: 1 } } };
     return { kind: 'optional', element };
   }
 
-  /** The node, where `element` is a linked list by its first node, be it by a typedef. */
+  /** The node, if `element` is a linked list declared by its first node, directly or by a typedef. */
   private listNode(element: Type): StructType | undefined {
     if (element.kind === 'list') return element.minLength === 1 ? element.node : undefined;
     const end = this.aliasEnd(element);
@@ -349,7 +358,7 @@ class Checker {
     return this.aliasEnd(element)?.form === 'optional';
   }
 
-  /** What typedefs lead to, by their text: they may not be filled in yet. */
+  /** Resolves typedefs by the syntax tree, since the types may not be complete yet. */
   private aliasEnd(element: Type): { form: Declaration['form']; type: NamedType } | undefined {
     let type = element.kind === 'named' ? element.type : undefined;
     for (const seen = new Set<NamedType>(); type !== undefined && !seen.has(type); ) {
@@ -360,10 +369,10 @@ class Checker {
       const name = declaration.type.kind === 'ref' ? declaration.type.name : undefined;
       const target = name === undefined ? undefined : this.symbols.type(name, entry.scope);
       if (declaration.form !== 'plain') {
-        const isList = target !== undefined && this.links.of(target) !== undefined;
+        const isList = target !== undefined && this.linkedLists.linkOf(target) !== undefined;
         return isList ? undefined : { form: declaration.form, type };
       }
-      type = target === undefined ? undefined : this.made(target);
+      type = target === undefined ? undefined : this.namedType(target);
     }
     return undefined;
   }
@@ -371,7 +380,7 @@ class Checker {
   private bound(value: Value, scope: Scope): Bound {
     const ref = this.symbols.evaluate(value, scope) ?? { value: 0n };
     if (ref.value < 0n || ref.value > MAX_UINT32) {
-      this.diagnostics.add('IDL_TYPE', value.span, `a length is from 0 to 4294967295, not ${ref.value}`);
+      this.diagnostics.add('IDL_TYPE', value.span, `length ${ref.value} is not in the range 0 to 4294967295`);
       return { value: 0n, size: 0 };
     }
     return { ...ref, size: Number(ref.value) };
@@ -382,13 +391,13 @@ class Checker {
     const numbers = new Map<bigint, Span>();
     const names = new Map<string, Span>();
     const versions = node.versions.map((version): Version => {
-      const number = this.number(version.number, 'a version');
+      const number = this.number(version.number, 'version');
       this.unique(numbers, number.value, `version ${number.value}`, version.span);
       this.unique(names, version.name, `version ${version.name}`, version.span);
       const procedureNumbers = new Map<bigint, Span>();
       const procedureNames = new Map<string, Span>();
       const procedures = version.procedures.map((procedure): Procedure => {
-        const of = this.number(procedure.number, 'a procedure');
+        const of = this.number(procedure.number, 'procedure');
         this.unique(procedureNumbers, of.value, `procedure ${of.value}`, procedure.span);
         this.unique(procedureNames, procedure.name, `procedure ${procedure.name}`, procedure.span);
         const { name, doc } = procedure;
@@ -402,7 +411,7 @@ class Checker {
       return { name, number, procedures, annotations, doc };
     });
     const { name, annotations, doc } = node;
-    return { name, number: this.number(node.number, 'a program'), versions, annotations, doc };
+    return { name, number: this.number(node.number, 'program'), versions, annotations, doc };
   }
 
   private checkPrograms(): void {
@@ -420,8 +429,8 @@ class Checker {
           code: 'IDL_NAME',
           severity: 'warning',
           span: definition.number.span,
-          message: `program number ${number} is there twice: a service is found by program and version`,
-          note: { message: 'it is first here', span: first },
+          message: `two programs have the number ${number}: services are found by program and version number`,
+          note: { message: 'first used here', span: first },
         });
     }
   }
@@ -433,7 +442,7 @@ class Checker {
     this.diagnostics.add(
       'IDL_TYPE',
       value.span,
-      `${what} has a number from 0 to 4294967295, not ${ref.value}`,
+      `${what} number ${ref.value} is not in the range 0 to 4294967295`,
     );
     return { value: 0n };
   }
@@ -441,12 +450,12 @@ class Checker {
   private unique<K>(seen: Map<K, Span>, key: K, what: string, span: Span): void {
     const first = seen.get(key);
     if (first === undefined) seen.set(key, span);
-    else this.twice(what, span, first);
+    else this.reportDuplicate(what, span, first);
   }
 
-  private twice(what: string, span: Span, first: Span): void {
-    this.diagnostics.add('IDL_NAME', span, `${what} is there twice`, {
-      message: 'it is first here',
+  private reportDuplicate(what: string, span: Span, first: Span): void {
+    this.diagnostics.add('IDL_NAME', span, `duplicate ${what}`, {
+      message: 'first used here',
       span: first,
     });
   }
@@ -456,22 +465,22 @@ function isString({ type }: Declaration): boolean {
   return type.kind === 'primitive' && type.primitive === 'string';
 }
 
-/** A string, or an optional one, that is to be treated by `mode`. */
+/** Sets the mode of a string or an optional string. */
 function withMode(type: Type, mode: StringMode | undefined): Type {
   if (mode === undefined) return type;
   if (type.kind === 'string') return { ...type, mode };
   return type.kind === 'optional' ? { ...type, element: withMode(type.element, mode) } : type;
 }
 
-/** What the head of the file itself says, not those of what it includes. */
-function headOf(module: Module): Annotations {
-  for (const [{ name }, annotations] of module.heads) if (name === module.name) return annotations;
+/** The annotations of the file itself, not of the files it includes. */
+function annotationsOf(module: Module): Annotations {
+  for (const [{ name }, annotations] of module.fileAnnotations) if (name === module.name) return annotations;
   return {};
 }
 
-/** The named types that `types` need, themselves included. */
+/** `types` and all named types that they refer to, transitively. */
 export function closure(types: Iterable<NamedType>): Set<NamedType> {
   const found = new Set(types);
-  for (const type of found) for (const next of anyHold(type)) found.add(next);
+  for (const type of found) for (const next of referencedTypes(type)) found.add(next);
   return found;
 }

@@ -1,13 +1,11 @@
-/**
- * Which structs are nodes of linked lists (RFC 4506 section 4.19). It judges by the tree, as types may not be made yet.
- */
+/** Finds the structs that are nodes of linked lists (RFC 4506 section 4.19), by the syntax tree alone. */
 
 import type { Declaration } from '../syntax/ast.js';
 import type { Scope, TypeEntry } from './scope.js';
 import type { Symbols } from './symbols.js';
 
-/** Finds the links of the structs that `symbols` knows. */
-export class Links {
+/** The linked lists among the types of `symbols`. */
+export class LinkedLists {
   private readonly symbols: Symbols;
   private readonly found = new Map<TypeEntry, string | undefined>();
 
@@ -16,23 +14,23 @@ export class Links {
   }
 
   /**
-   * The last member of a struct if it is an optional pointer to the struct itself, directly or
-   * by a typedef: then the struct is a node of a linked list (RFC 4506 section 4.19). Only where no other member leads
-   * to the struct again: the branches of a tree are no list.
+   * The name of the last member of a struct if it is an optional pointer to the struct itself, directly or by a typedef,
+   * and no other member refers to the struct: then the struct is a node of a linked list. (In a tree, several members
+   * refer to the struct.)
    */
-  of(entry: TypeEntry): string | undefined {
+  linkOf(entry: TypeEntry): string | undefined {
     if (this.found.has(entry)) return this.found.get(entry);
     const { node, scope } = entry;
     const fields = node.kind === 'struct' ? node.fields : [];
     const last = fields.at(-1);
     const isLink = last !== undefined && this.pointee(last, scope) === entry;
-    const isOnly = !fields.slice(0, -1).some((field) => this.leadsTo(field, scope, entry));
+    const isOnly = !fields.slice(0, -1).some((field) => this.refersTo(field, scope, entry));
     const link = isLink && isOnly ? last.name : undefined;
     this.found.set(entry, link);
     return link;
   }
 
-  /** What `T *x` or a typedef of it points to. */
+  /** The type that `T *x`, or a typedef of it, points to. */
   private pointee(declaration: Declaration, scope: Scope): TypeEntry | undefined {
     let at: { declaration: Declaration; scope: Scope } | undefined = { declaration, scope };
     let isPointer = false;
@@ -48,8 +46,8 @@ export class Links {
     return undefined;
   }
 
-  /** Whether a member is, holds or points to `target`, by typedefs and bodies that stand in it. */
-  private leadsTo(declaration: Declaration, scope: Scope, target: TypeEntry): boolean {
+  /** Whether a member is, contains or points to `target`, through typedefs and nested bodies. */
+  private refersTo(declaration: Declaration, scope: Scope, target: TypeEntry): boolean {
     const open = [{ declaration, scope }];
     const seen = new Set<Declaration>();
     for (let at = open.pop(); at !== undefined; at = open.pop()) {
@@ -59,7 +57,7 @@ export class Links {
       const inner = { scope: at.scope };
       if (type.kind === 'struct') open.push(...type.fields.map((each) => ({ ...inner, declaration: each })));
       else if (type.kind === 'union')
-        for (const arm of type.otherwise === null ? type.arms : [...type.arms, type.otherwise])
+        for (const arm of type.defaultArm === null ? type.arms : [...type.arms, type.defaultArm])
           if (arm.declaration !== null) open.push({ ...inner, declaration: arm.declaration });
       if (type.kind !== 'ref') continue;
       const entry = this.symbols.type(type.name, at.scope);

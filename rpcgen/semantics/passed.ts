@@ -1,6 +1,6 @@
 /**
- * What `%` lines say of names that a `.x` uses and does not define. They are for C, which is to know such names by them:
- * `%#define NAME value` gives a number or a type, `%#include` a header in which one may look.
+ * Resolves names that a `.x` uses and does not define by its `%` lines, which rpcgen passes through to the C compiler:
+ * `%#define NAME value` defines a number or a type; `%#include` names a header that may define the name.
  */
 
 import { Diagnostics, type Missing, positionOf, type Span } from '../model/errors.js';
@@ -9,24 +9,24 @@ import { evaluate, tokensOf } from '../syntax/expression.js';
 import { parseModule } from '../syntax/parser.js';
 import type { Scope } from './scope.js';
 
-/** An error names so many headers, and counts the others. */
+/** Maximum number of headers in an error message; others are counted. */
 const MAX_HEADERS = 4;
 
-/** Primitives that a name alone cannot stand for: their declarations say more, or they have no values. */
-const NO_NUMBERS: ReadonlySet<Primitive> = new Set<Primitive>(['string', 'opaque', 'void']);
+/** Primitives that a type name cannot stand for: they need brackets, or have no values. */
+const NOT_NAMEABLE: ReadonlySet<Primitive> = new Set<Primitive>(['string', 'opaque', 'void']);
 
-/** Looks names up in the `%` lines of the files they stand in. */
-export class Passed {
+/** Looks names up in `%#define` lines. */
+export class PassedDefines {
   private readonly diagnostics: Diagnostics;
   private readonly known: (name: string, scope: Scope) => bigint | undefined;
 
-  /** `known` gives the numbers that the language itself defines. */
+  /** `known` returns the value of a constant or enumerator. */
   constructor(diagnostics: Diagnostics, known: (name: string, scope: Scope) => bigint | undefined) {
     this.diagnostics = diagnostics;
     this.known = known;
   }
 
-  /** The number of `%#define name ...` in one of `scopes`; the first that has one. Two that differ are an error at `use`. */
+  /** The value of `%#define name ...` in the first of `scopes` that has one. Two different values are an error at `use`. */
   constant(name: string, scopes: readonly Scope[], use: Span): bigint | undefined {
     for (const scope of scopes) {
       const values = new Set<bigint>();
@@ -38,7 +38,7 @@ export class Passed {
         this.diagnostics.add(
           'IDL_NAME',
           use,
-          `${name} is ${[...values].join(' and ')} by the %#define lines of ${scope.file}: say --define ${name}=VALUE`,
+          `${name} is ${[...values].join(' and ')} by %#define lines of ${scope.file}: choose one by --define ${name}=VALUE`,
         );
       const [value] = values;
       if (value !== undefined) return value;
@@ -51,7 +51,7 @@ export class Passed {
     return define === undefined ? this.known(name, scope) : tokensOf(define.body);
   }
 
-  /** The type of `%#define name ...` in one of `scopes`, and the file it says so in. A pointer or a body is none. */
+  /** The type of `%#define name ...` in one of `scopes`, and that scope. Pointers and bodies are not supported. */
   type(name: string, scopes: readonly Scope[], use: Span): { type: TypeNode; scope: Scope } | undefined {
     for (const scope of scopes)
       for (const { body } of scope.passed.get(name) ?? []) {
@@ -59,25 +59,25 @@ export class Passed {
         const problems = new Diagnostics();
         const text = `typedef ${body} name_;`;
         const [definition] = parseModule({ name: scope.file, text }, problems).definitions;
-        if (problems.any || definition?.kind !== 'typedef') continue;
+        if (problems.hasErrors || definition?.kind !== 'typedef') continue;
         const { type } = definition.declaration;
-        if (type.kind === 'ref' || (type.kind === 'primitive' && !NO_NUMBERS.has(type.primitive)))
+        if (type.kind === 'ref' || (type.kind === 'primitive' && !NOT_NAMEABLE.has(type.primitive)))
           return { type: { ...type, span: use }, scope };
       }
     return undefined;
   }
 
-  /** Notes that nobody defines a name, once for each name and file. */
+  /** Reports a missing name, once for each name and file. */
   reportMissing(kind: Missing['kind'], name: string, span: Span, scope: Scope): void {
-    if (scope.missing.has(name) || scope.broken.has(name)) return;
+    if (scope.missing.has(name) || scope.unparsedNames.has(name)) return;
     const missing: Missing = { kind, name, isDiscriminant: false };
     scope.missing.set(name, missing);
     const hint =
       kind === 'type'
-        ? 'define it, or --import the .x or module that has it'
-        : `say --define ${name}=VALUE, or --import the .x that has it`;
+        ? 'define it, or use --import with the .x or module that defines it'
+        : `use --define ${name}=VALUE, or --import with the .x that defines it`;
     const where = headersOf(scope);
-    this.diagnostics.addMissing(missing, span, `${kind} ${name} is defined nowhere${where}: ${hint}`);
+    this.diagnostics.addMissing(missing, span, `${kind} ${name} is not defined${where}: ${hint}`);
   }
 }
 

@@ -1,9 +1,7 @@
-/**
- * The names that one file defines, and what is defined twice in it. It looks nothing up: symbols.ts does.
- */
+/** Collects the names that one file defines and reports duplicates. Lookup is in symbols.ts. */
 
 import type { Diagnostics, Missing, Span } from '../model/errors.js';
-import type { Annotations, ReplyChannel } from '../model/model.js';
+import type { Annotations, TypeOrigin } from '../model/model.js';
 import type {
   Declaration,
   Definition,
@@ -18,30 +16,30 @@ import type {
   Value,
 } from '../syntax/ast.js';
 
-/** A module and where its definitions go. */
-export interface Unit {
+/** A module and the origin of its definitions. */
+export interface CompilationUnit {
   readonly module: Module;
-  readonly origin: ReplyChannel;
-  /** Whether it may use the names of the module that is compiled, and of others that may. */
+  readonly origin: TypeOrigin;
+  /** Whether it may use the names of the compiled module, and of others that may. */
   readonly seesInputs: boolean;
 }
 
 export type TypeBody = StructBody | UnionBody | EnumBody;
 
-/** A typedef, whose documentation stands beside it. */
+/** A typedef without its documentation. */
 export interface Typedef {
   readonly kind: 'typedef';
   readonly declaration: Declaration;
   readonly annotations: Annotations;
 }
 
-/** A type before it is resolved. */
+/** A type definition before it is resolved. */
 export interface TypeEntry {
   readonly name: string;
   readonly span: Span;
   readonly doc: string | undefined;
-  readonly origin: ReplyChannel;
-  /** Where the names in it are looked up. */
+  readonly origin: TypeOrigin;
+  /** The scope in which its names are looked up. */
   readonly scope: Scope;
   readonly node: Typedef | TypeBody;
 }
@@ -63,38 +61,42 @@ export type ConstantEntry =
 
 /** The names that one file defines. */
 export interface Scope {
-  /** The file, for messages. */
+  /** The file name, for messages. */
   readonly file: string;
-  readonly origin: ReplyChannel;
+  readonly origin: TypeOrigin;
   readonly types: Map<string, TypeEntry>;
-  /** Members of several enums may have one name: the output keeps them apart. */
+  /** Members of several enums may have the same name: the output has a scope for each enum. */
   readonly constants: Map<string, ConstantEntry[]>;
-  /** Programs, versions and procedures: C has their numbers as constants, so real files use them as such. */
+  /** Numbers of programs, versions and procedures: in C they are constants, and real files use them as such. */
   readonly numbers: Map<string, Value>;
-  /** Names inside what did not parse: that they are undefined is no second error. */
-  readonly broken: ReadonlySet<string>;
+  /** Names inside definitions with syntax errors: they are not reported as missing. */
+  readonly unparsedNames: ReadonlySet<string>;
   readonly seesInputs: boolean;
-  /** What the heads of its texts say. */
-  readonly heads: Module['heads'];
-  /** Its `%#define` lines: of use for names that nobody defines in the language itself. */
+  /** The file annotations of its texts. */
+  readonly fileAnnotations: Module['fileAnnotations'];
+  /** Its `%#define` lines, for names that are not defined in the language itself. */
   readonly passed: ReadonlyMap<string, readonly PassedDefine[]>;
   /** Its `%#include` lines. */
   readonly headers: readonly PassedInclude[];
-  /** Names of which it was said that nobody defines them. */
+  /** Names that were reported as missing. */
   readonly missing: Map<string, Missing>;
 }
 
-/** The scope of a module. The names that anonymous bodies go by are added to `hoisted`. */
-export function scopeOf(unit: Unit, hoisted: Map<TypeBody, string>, diagnostics: Diagnostics): Scope {
-  return new Builder(unit, hoisted, diagnostics).run();
+/** The scope of a module. The names given to anonymous bodies are added to `hoisted`. */
+export function scopeOf(
+  unit: CompilationUnit,
+  hoisted: Map<TypeBody, string>,
+  diagnostics: Diagnostics,
+): Scope {
+  return new ScopeBuilder(unit, hoisted, diagnostics).run();
 }
 
-class Builder {
-  private readonly unit: Unit;
+class ScopeBuilder {
+  private readonly unit: CompilationUnit;
   private readonly hoisted: Map<TypeBody, string>;
   private readonly diagnostics: Diagnostics;
 
-  constructor(unit: Unit, hoisted: Map<TypeBody, string>, diagnostics: Diagnostics) {
+  constructor(unit: CompilationUnit, hoisted: Map<TypeBody, string>, diagnostics: Diagnostics) {
     this.unit = unit;
     this.hoisted = hoisted;
     this.diagnostics = diagnostics;
@@ -117,7 +119,7 @@ class Builder {
         constants: new Map(),
         numbers: new Map(),
       },
-      ...{ broken: module.broken, heads: module.heads, missing: new Map() },
+      ...{ unparsedNames: module.unparsedNames, fileAnnotations: module.fileAnnotations, missing: new Map() },
       ...{ passed, headers: module.passedIncludes },
     };
     for (const definition of module.definitions) this.addDefinition(definition, scope);
@@ -135,7 +137,7 @@ class Builder {
         const { declaration, annotations, doc, span } = definition;
         this.addNested(declaration.name, declaration, scope, true);
         const node = { kind: 'typedef', declaration, annotations } as const;
-        // `typedef struct foo foo;` says nothing new: C needs it, XDR does not.
+        // `typedef struct foo foo;` is needed in C and has no effect here.
         const { type } = declaration;
         if (type.kind === 'ref' && type.name === declaration.name && declaration.form === 'plain') return;
         this.addType({ name: declaration.name, span, doc, origin, scope, node });
@@ -169,7 +171,7 @@ class Builder {
         return;
       case 'union': {
         this.addNested(name, node.discriminant, scope, false);
-        const arms = node.otherwise === null ? node.arms : [...node.arms, node.otherwise];
+        const arms = node.defaultArm === null ? node.arms : [...node.arms, node.defaultArm];
         for (const { declaration } of arms)
           if (declaration !== null) this.addNested(name, declaration, scope, false);
         return;
@@ -184,7 +186,7 @@ class Builder {
     }
   }
 
-  /** A body inside a declaration is a type of its own: by its tag, or as `Owner_member`. */
+  /** A body inside a declaration becomes a named type: by its tag, or as `Owner_member`. */
   private addNested(owner: string, declaration: Declaration, scope: Scope, isTypedef: boolean): void {
     const node: TypeNode = declaration.type;
     if (node.kind === 'primitive' || node.kind === 'ref') return;
@@ -204,7 +206,8 @@ class Builder {
     const { types } = entry.scope;
     const before = types.get(entry.name);
     if (before === undefined) types.set(entry.name, entry);
-    else if (!isSameTypedef(entry, before)) this.twice(`type ${entry.name}`, entry.span, before.span);
+    else if (!isSameTypedef(entry, before))
+      this.reportDuplicate(`type ${entry.name}`, entry.span, before.span);
   }
 
   private addConstant(name: string, span: Span, entry: ConstantEntry, scope: Scope): void {
@@ -213,22 +216,27 @@ class Builder {
       scope.constants.set(name, [entry]);
       return;
     }
-    const rival = before.find(
+    const conflict = before.find(
       (each) => each.kind === 'const' || entry.kind === 'const' || each.enumeration === entry.enumeration,
     );
-    if (rival === undefined) before.push(entry);
-    else this.twice(name, span, rival.kind === 'const' ? rival.definition.span : rival.member.span);
+    if (conflict === undefined) before.push(entry);
+    else
+      this.reportDuplicate(
+        name,
+        span,
+        conflict.kind === 'const' ? conflict.definition.span : conflict.member.span,
+      );
   }
 
-  private twice(what: string, span: Span, first: Span): void {
+  private reportDuplicate(what: string, span: Span, first: Span): void {
     this.diagnostics.add('IDL_NAME', span, `${what} is defined twice`, {
-      message: 'it is first defined here',
+      message: 'first defined here',
       span: first,
     });
   }
 }
 
-/** C allows a typedef to be repeated word for word, and real files (nfs4.x) do. */
+/** C allows a typedef to be repeated with the same text; real files (nfs4.x) do so. */
 function isSameTypedef(a: TypeEntry, b: TypeEntry): boolean {
   if (a.node.kind !== 'typedef' || b.node.kind !== 'typedef') return false;
   const [x, y] = [a.node.declaration, b.node.declaration];

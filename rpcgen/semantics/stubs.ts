@@ -1,42 +1,42 @@
 /**
- * Definitions for names that stand in no file, so that what uses them compiles: guesses, to be replaced by what the C
- * headers say. They depend on the name and its use alone, so they are the same from file to file and from run to run.
+ * Guessed definitions of missing names, so that a file that uses them compiles. The user replaces them by the
+ * definitions of the C headers. A guess depends only on the name and its use, so it is the same in every file and run.
  */
 
 import type { Missing } from '../model/errors.js';
 
-/** Values that constants are given: from 1 to this, a prime. */
+/** Guessed constants have values from 1 to this, a prime number. */
 export const MAX_STUB_VALUE = 65_521;
 
 const HEAD =
-  '/*\n * Names that no file defines. What stands here is guessed: put in what the C headers say,\n' +
-  ' * or the bytes will not be those of other programs. rpcgen-ts adds to this file and changes nothing in it.\n */\n';
+  '/*\n * Definitions of missing names. They are guesses: replace them by the definitions of the C headers,\n' +
+  ' * or messages will not match those of other programs. rpcgen-ts only adds to this file.\n */\n';
 
-/** The values that are given to constants. Those that fall on one value get the next that is free. */
+/** Assigns values to missing constants. If two names have the same hash, the second gets the next free value. */
 export class StubValues {
   private readonly values = new Map<string, number>();
   private readonly taken = new Set<number>();
 
-  /** The value of a constant, the same whenever it is asked for. */
-  of(name: string): number {
+  /** The value of a constant, always the same for the same name. */
+  valueOf(name: string): number {
     const known = this.values.get(name);
     if (known !== undefined) return known;
     let value = 1 + (hash(name) % MAX_STUB_VALUE);
     while (this.taken.has(value)) value = 1 + (value % MAX_STUB_VALUE);
-    // Beyond as many names as there are values, which no file has, two share one.
+    // With more names than values, values are shared.
     if (this.taken.size < MAX_STUB_VALUE - 1) this.taken.add(value);
     this.values.set(name, value);
     return value;
   }
 }
 
-/** The text of a stub: what is there already, and behind it what is missing still. */
+/** The text of a stub: the present text, with definitions of `missing` added. */
 export function stubText(before: string, missing: readonly Missing[], values: StubValues): string {
   const sorted = [...missing].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   const lines = sorted.map(({ kind, name, isDiscriminant }) => {
-    if (kind === 'constant') return `const ${name} = ${values.of(name)};`;
+    if (kind === 'constant') return `const ${name} = ${values.valueOf(name)};`;
     return isDiscriminant
-      ? `typedef int ${name}; /* A union is switched by it. */`
+      ? `typedef int ${name}; /* the discriminant of a union */`
       : `typedef opaque ${name}<>;`;
   });
   const start = before === '' || before.endsWith('\n') ? before : `${before}\n`;

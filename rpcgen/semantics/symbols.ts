@@ -1,108 +1,108 @@
 /**
- * The names of several files looked up: which definition a name means, or that there is none, and the values of constants. Each file has a scope of its
- * own: a name that it uses is its own if it defines it, whatever other files call so. (A textual `#include` is part of
- * the file that includes it, as with cpp.)
+ * Looks names up in several files and evaluates constants. Each file has its own scope: a name refers to the definition
+ * in the same file if there is one, and to those of other files otherwise. (A textual `#include` is part of the file
+ * that includes it, as with cpp.)
  */
 
 import type { Diagnostics, Span } from '../model/errors.js';
 import type { Constant, EnumType, NumberRef } from '../model/model.js';
 import type { Declaration, TypeNode, Value } from '../syntax/ast.js';
 import { BUILTIN_CONSTANTS } from '../syntax/keywords.js';
-import { Passed } from './passed.js';
+import { PassedDefines } from './passed.js';
 import {
+  type CompilationUnit,
   type ConstantEntry,
   type EnumEntry,
   type Scope,
   scopeOf,
   type TypeBody,
   type TypeEntry,
-  type Unit,
 } from './scope.js';
 
-/** `const A = B; const B = C; ...` is followed so far. */
+/** Maximum length of a chain `const A = B; const B = C; ...`. */
 const MAX_CONSTANT_CHAIN = 500;
 
-/** A type of another file, and a second of that name that is not the same. */
-interface Foreign {
+/** The type that a name has in other files, and a different one of the same name, if there is one. */
+interface ImportedType {
   readonly first: TypeEntry | undefined;
-  readonly rival: TypeEntry | undefined;
+  readonly conflict: TypeEntry | undefined;
 }
 
-/** The names of the module that is compiled and of the modules it may take names from. */
+/** The names of the compiled module and of the modules whose names it may use. */
 export class Symbols {
   private readonly scopes: Scope[] = [];
   private readonly orders = new Map<Scope, readonly Scope[]>();
-  private readonly foreigners = new Map<Scope, Map<string, Foreign>>();
+  private readonly importedTypes = new Map<Scope, Map<string, ImportedType>>();
   private readonly hoisted = new Map<TypeBody, string>();
-  /** Constants whose value is being found, and those that turned out to have none. */
+  /** Constants that are being evaluated, and those whose evaluation failed. */
   private readonly open = new Set<ConstantEntry>();
   private readonly failed = new Set<ConstantEntry>();
   private readonly constants = new Map<ConstantEntry, Constant>();
   private readonly enumValues = new Map<TypeEntry, readonly bigint[]>();
   private readonly diagnostics: Diagnostics;
-  private readonly passed: Passed;
+  private readonly passed: PassedDefines;
   private depth = 0;
-  /** Set by the one that makes types: an enum's checked form. */
+  /** Returns the checked form of an enum. Set by the checker. */
   enumOf: (entry: TypeEntry) => EnumType | undefined = () => undefined;
 
-  /** The first unit is the module that is compiled. */
-  constructor(units: readonly Unit[], diagnostics: Diagnostics) {
+  /** The first unit is the compiled module. */
+  constructor(units: readonly CompilationUnit[], diagnostics: Diagnostics) {
     this.diagnostics = diagnostics;
-    this.passed = new Passed(diagnostics, (name, scope) => this.known(name, scope));
+    this.passed = new PassedDefines(diagnostics, (name, scope) => this.constantValue(name, scope));
     for (const unit of units) this.addUnit(unit);
   }
 
-  /** Adds a module, in which others find what they do not define themselves. */
-  addUnit(unit: Unit): Scope {
+  /** Adds a module whose names others may use. */
+  addUnit(unit: CompilationUnit): Scope {
     const scope = scopeOf(unit, this.hoisted, this.diagnostics);
     this.scopes.push(scope);
     this.orders.clear();
-    this.foreigners.clear();
+    this.importedTypes.clear();
     return scope;
   }
 
-  /** The scope of the module that is compiled. */
+  /** The scope of the compiled module. */
   get own(): Scope {
     return this.scopes[0] as Scope;
   }
 
-  /** The type that `name` is in `scope`: the file's own before those of others. With a use, says where it is two. */
+  /** The type `name` in `scope`: its own, else one of another file. With `use`, an ambiguous name is reported there. */
   type(name: string, scope: Scope, use?: Span): TypeEntry | undefined {
     const own = scope.types.get(name);
     if (own !== undefined) return own;
-    const { first, rival } = this.foreign(name, scope);
-    if (first !== undefined && rival !== undefined && use !== undefined)
-      this.ambiguous(`type ${name}`, use, [first.scope.file, rival.scope.file], rival.span);
+    const { first, conflict } = this.imported(name, scope);
+    if (first !== undefined && conflict !== undefined && use !== undefined)
+      this.ambiguous(`type ${name}`, use, [first.scope.file, conflict.scope.file], conflict.span);
     return first;
   }
 
-  /** What other files call so: the first of them, and another that is not the same. */
-  private foreign(name: string, scope: Scope): Foreign {
-    const names = this.foreigners.get(scope) ?? new Map<string, Foreign>();
-    this.foreigners.set(scope, names);
+  /** The type of that name in other files, and a different one of the same name. */
+  private imported(name: string, scope: Scope): ImportedType {
+    const names = this.importedTypes.get(scope) ?? new Map<string, ImportedType>();
+    this.importedTypes.set(scope, names);
     const known = names.get(name);
     if (known !== undefined) return known;
-    const [first, ...more] = this.others(scope).flatMap((other) => other.types.get(name) ?? []);
-    // Types may lead to each other: until it is known, none has a rival.
-    names.set(name, { first, rival: undefined });
-    const rival = first === undefined ? undefined : more.find((each) => !this.isSame(each, first));
-    const found = { first, rival };
+    const [first, ...more] = this.importedScopes(scope).flatMap((other) => other.types.get(name) ?? []);
+    // isSame() may come back to this name: until the result is known, there is no conflict.
+    names.set(name, { first, conflict: undefined });
+    const conflict = first === undefined ? undefined : more.find((each) => !this.isSame(each, first));
+    const found = { first, conflict };
     names.set(name, found);
     return found;
   }
 
-  /** The type that `name` is by a `%#define` line of its file, or of one it may take names from. */
+  /** The type that a `%#define` line of the file, or of one whose names it may use, defines. */
   passedType(name: string, scope: Scope, use: Span): { type: TypeNode; scope: Scope } | undefined {
-    return this.passed.type(name, [scope, ...this.others(scope)], use);
+    return this.passed.type(name, [scope, ...this.importedScopes(scope)], use);
   }
 
-  /** Notes that nobody defines a type. */
+  /** Reports that no file defines a type. */
   reportMissing(name: string, span: Span, scope: Scope): void {
     this.passed.reportMissing('type', name, span, scope);
   }
 
-  /** Notes of a type that nobody defines, and that `declaration` leads to, that a union is switched by it. */
-  noteDiscriminant(declaration: Declaration, scope: Scope): void {
+  /** Marks the missing type of `declaration`, through typedefs, as the discriminant of a union. */
+  markDiscriminant(declaration: Declaration, scope: Scope): void {
     let at = { declaration, scope };
     for (const seen = new Set<Declaration>(); !seen.has(at.declaration); ) {
       seen.add(at.declaration);
@@ -115,20 +115,21 @@ export class Symbols {
     }
   }
 
-  /** Whether two files' types say the same: the same text, of which every name is the same again. */
+  /** Whether two types are equal: they have the same text, and all names in it refer to equal definitions. */
   private isSame(a: TypeEntry, b: TypeEntry): boolean {
     const open: [TypeEntry, TypeEntry][] = [[a, b]];
     const seen = new Map<TypeEntry, Set<TypeEntry>>();
     for (let pair = open.pop(); pair !== undefined; pair = open.pop()) {
       const [one, other] = pair;
-      const rivals = seen.get(one) ?? new Set();
-      if (one === other || rivals.has(other)) continue;
-      seen.set(one, rivals.add(other));
+      const compared = seen.get(one) ?? new Set();
+      if (one === other || compared.has(other)) continue;
+      seen.set(one, compared.add(other));
       const [left, right] = [partsOf(one.node), partsOf(other.node)];
       if (left.text !== right.text) return false;
       for (const [i, value] of left.values.entries()) {
-        const rival = right.values[i];
-        if (rival === undefined || this.numberOf(value, one) !== this.numberOf(rival, other)) return false;
+        const conflict = right.values[i];
+        if (conflict === undefined || this.numberOf(value, one) !== this.numberOf(conflict, other))
+          return false;
       }
       for (const name of left.types) {
         const [mine, theirs] = [this.type(name, one.scope), this.type(name, other.scope)];
@@ -148,7 +149,7 @@ export class Symbols {
     return [...this.own.types.values()];
   }
 
-  /** The name an anonymous body goes by: its owner's and its member's. */
+  /** The name of a body: its tag, or the name that it was given. */
   nameOf(body: TypeBody): string {
     return this.hoisted.get(body) ?? body.tag ?? '';
   }
@@ -161,7 +162,7 @@ export class Symbols {
     });
   }
 
-  /** The number a value stands for; undefined, with a diagnostic, where it stands for none. */
+  /** The value of a number or a name; undefined, with a diagnostic, if it has none. */
   evaluate(value: Value, scope: Scope): NumberRef | undefined {
     if (value.kind === 'number') return this.literal(value, scope);
     const found = this.find(value, scope);
@@ -170,8 +171,8 @@ export class Symbols {
   }
 
   /**
-   * The number of a case: a member of the discriminant's enum where it has one of that name, whatever else is called so
-   * (another enum, another file's); else what the name is in `scope`.
+   * The value of a case: the member of that name of the discriminant's enum, if there is one; otherwise as for other
+   * values. Other enums and files may define the same name.
    */
   evaluateCase(value: Value, scope: Scope, discriminant: TypeEntry | undefined): NumberRef | undefined {
     if (value.kind === 'name' && value.scope === undefined && !value.negative && discriminant !== undefined) {
@@ -181,7 +182,7 @@ export class Symbols {
     return this.evaluate(value, scope);
   }
 
-  /** The values of an enum's members; one more than the last where none is given (as in C). */
+  /** The values of an enum's members; a member without a value is one more than the member before (as in C). */
   valuesOf(entry: TypeEntry): readonly bigint[] {
     const known = this.enumValues.get(entry);
     if (known !== undefined) return known;
@@ -209,24 +210,24 @@ export class Symbols {
   private literal(value: Value & { kind: 'number' }, scope: Scope): NumberRef {
     const entry = value.macro === undefined ? undefined : this.entry(value.macro, scope)?.[0];
     const constant = entry?.kind === 'const' ? this.constant(entry) : undefined;
-    // A macro that was redefined later has a name only for its last value.
+    // A redefined macro: only its last value has a name.
     if (constant?.value !== value.value) return { value: value.value, text: value.text };
     return { value: value.value, text: value.text, symbol: { kind: 'const', constant } };
   }
 
-  /** The constants of a name: the file's own, else those of the others, in their order. */
+  /** The constants of that name: those of the file, else those of other files. */
   private entry(name: string, scope: Scope): readonly ConstantEntry[] | undefined {
     const own = scope.constants.get(name);
     if (own !== undefined) return own;
-    const found = this.others(scope).flatMap((other) => other.constants.get(name) ?? []);
+    const found = this.importedScopes(scope).flatMap((other) => other.constants.get(name) ?? []);
     return found.length === 0 ? undefined : found;
   }
 
   /**
-   * Where a name is looked for that `scope` does not define, the file that is compiled last. A file that is imported does
-   * not know those that import it, as in C.
+   * The scopes in which a name is looked up that `scope` does not define; the compiled file is the last. An imported file
+   * does not see the names of files that import it, as in C.
    */
-  private others(scope: Scope): readonly Scope[] {
+  private importedScopes(scope: Scope): readonly Scope[] {
     const known = this.orders.get(scope);
     if (known !== undefined) return known;
     const [first, ...rest] = this.scopes;
@@ -244,21 +245,21 @@ export class Symbols {
       if (entries.length > 1) this.checkAgreement(entries, value);
       return this.entryValue(entry, value);
     }
-    const passed = this.passed.constant(value.name, [scope, ...this.others(scope)], value.span);
+    const passed = this.passed.constant(value.name, [scope, ...this.importedScopes(scope)], value.span);
     if (passed !== undefined) return { value: passed };
     const builtin = BUILTIN_CONSTANTS.get(value.name);
     if (builtin !== undefined) return { value: builtin };
-    for (const each of [scope, ...this.others(scope)]) {
+    for (const each of [scope, ...this.importedScopes(scope)]) {
       const number = each.numbers.get(value.name);
       if (number !== undefined && number !== value)
-        return this.deeper(value, () => this.evaluate(number, each));
+        return this.nested(value, () => this.evaluate(number, each));
     }
     this.passed.reportMissing('constant', value.name, value.span, scope);
     return undefined;
   }
 
-  /** The number of a constant or an enumerator, where the language defines one of that name. */
-  private known(name: string, scope: Scope): bigint | undefined {
+  /** The value of the constant or enumerator `name`, if it is defined in the language itself. */
+  private constantValue(name: string, scope: Scope): bigint | undefined {
     const [entry] = this.entry(name, scope) ?? [];
     if (entry === undefined) return undefined;
     if (entry.kind === 'member') return this.valuesOf(entry.enumeration)[entry.index];
@@ -266,34 +267,34 @@ export class Symbols {
     return typeof value === 'bigint' ? value : undefined;
   }
 
-  /** Several constants of one name are one where they have one value; else the name says too little. */
+  /** Reports an ambiguous name: several constants have it, with different values. */
   private checkAgreement(entries: readonly ConstantEntry[], use: Value & { kind: 'name' }): void {
     const values = entries.map((entry) =>
       entry.kind === 'const' ? this.constant(entry)?.value : this.memberValue(entry, use),
     );
-    const rival = entries[values.findIndex((value) => value !== values[0])];
+    const conflict = entries[values.findIndex((value) => value !== values[0])];
     const [first] = entries;
-    if (rival === undefined || first === undefined) return;
-    const span = rival.kind === 'const' ? rival.definition.span : rival.member.span;
-    this.ambiguous(use.name, use.span, [placeOf(first), placeOf(rival)], span);
+    if (conflict === undefined || first === undefined) return;
+    const span = conflict.kind === 'const' ? conflict.definition.span : conflict.member.span;
+    this.ambiguous(use.name, use.span, [locationOf(first), locationOf(conflict)], span);
   }
 
-  private ambiguous(what: string, use: Span, places: readonly string[], span: Span): void {
-    const hint = places.every((place) => place.startsWith('enum ')) ? `; ENUM::${what} says which` : '';
-    this.diagnostics.add('IDL_NAME', use, `${what} is defined in ${places.join(' and in ')}${hint}`, {
-      message: 'it is also defined here',
+  private ambiguous(what: string, use: Span, locations: readonly string[], span: Span): void {
+    const hint = locations.every((location) => location.startsWith('enum ')) ? `; write ENUM::${what}` : '';
+    this.diagnostics.add('IDL_NAME', use, `${what} is defined in ${locations.join(' and in ')}${hint}`, {
+      message: 'also defined here',
       span,
     });
   }
 
-  /** `Enum::MEMBER`, where the scope is an enum rather than a namespace. */
+  /** `Enum::MEMBER`, if the name before `::` is an enum and not a namespace. */
   private scoped(value: Value & { kind: 'name' }, scope: Scope): ConstantEntry | undefined {
     const type = value.scope === undefined ? undefined : this.type(value.scope, scope, value.span);
     return type === undefined ? undefined : memberOf(type, value.name);
   }
 
   private memberValue(entry: ConstantEntry & { kind: 'member' }, use: Value): bigint | undefined {
-    return this.deeper(use, () => this.valuesOf(entry.enumeration)[entry.index]);
+    return this.nested(use, () => this.valuesOf(entry.enumeration)[entry.index]);
   }
 
   private entryValue(entry: ConstantEntry, use: Value): NumberRef | undefined {
@@ -307,7 +308,7 @@ export class Symbols {
     }
     const value = this.memberValue(entry, use);
     if (value === undefined) {
-      this.diagnostics.add('IDL_TYPE', use.span, `${entry.member.name} is used before it has a value`);
+      this.diagnostics.add('IDL_TYPE', use.span, `${entry.member.name} is used in its own definition`);
       return undefined;
     }
     const type = this.enumOf(entry.enumeration);
@@ -333,17 +334,17 @@ export class Symbols {
   private deferred(entry: ConstantEntry, value: Value, scope: Scope): NumberRef | undefined {
     if (this.failed.has(entry)) return undefined;
     if (this.open.has(entry)) {
-      this.diagnostics.add('IDL_TYPE', value.span, 'this constant is defined by itself');
+      this.diagnostics.add('IDL_TYPE', value.span, 'the definition of this constant refers to itself');
       return undefined;
     }
     this.open.add(entry);
-    const ref = this.deeper(value, () => this.evaluate(value, scope));
+    const ref = this.nested(value, () => this.evaluate(value, scope));
     this.open.delete(entry);
     if (ref === undefined) this.failed.add(entry);
     return ref;
   }
 
-  private deeper<T>(value: Value, part: () => T): T | undefined {
+  private nested<T>(value: Value, part: () => T): T | undefined {
     if (this.depth > MAX_CONSTANT_CHAIN) {
       this.diagnostics.add('IDL_TYPE', value.span, `a chain of more than ${MAX_CONSTANT_CHAIN} constants`);
       return undefined;
@@ -366,13 +367,13 @@ function memberOf(entry: TypeEntry, name: string): (ConstantEntry & { kind: 'mem
   return member === undefined ? undefined : { kind: 'member', member, enumeration: entry, index };
 }
 
-function placeOf(entry: ConstantEntry): string {
+function locationOf(entry: ConstantEntry): string {
   return entry.kind === 'const'
     ? entry.scope.file
     : `enum ${entry.enumeration.name} of ${entry.enumeration.scope.file}`;
 }
 
-/** A definition as text without its values and comments, its values, and the names of types in it. */
+/** A definition as text without its values and comments; its values; and the names of types in it. */
 function partsOf(node: TypeEntry['node']): { text: string; values: Value[]; types: string[] } {
   const values: Value[] = [];
   const types: string[] = [];

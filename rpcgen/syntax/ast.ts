@@ -1,32 +1,32 @@
 /**
- * What a `.x` says, as the parser understood it: nothing is resolved, nothing is checked.
- * The grammar is RFC 4506 section 6.3 and RFC 5531 section 12.2.
+ * The syntax tree of a `.x`: names are not resolved, nothing is checked. The grammar is in RFC 4506 section 6.3 and
+ * RFC 5531 section 12.2.
  */
 
 import type { Source, Span } from '../model/errors.js';
 import type { Annotations } from '../model/model.js';
 
-/** A constant or the name of one, where a value is due. */
+/** A number or the name of a constant. */
 export type Value =
   | {
       readonly kind: 'number';
       readonly value: bigint;
       /** As written, `0x2A`; generated code keeps the base. */
       readonly text: string;
-      /** The `#define` it came from. */
-      readonly macro?: string;
+      /** The `#define` that it comes from. */
+      readonly macro?: string | undefined;
       readonly span: Span;
     }
   | {
       readonly kind: 'name';
       readonly name: string;
-      /** `A::NAME`: what stands before the last `::`. */
-      readonly scope?: string;
+      /** The name before the last `::`, as in `A::NAME`. */
+      readonly scope?: string | undefined;
       readonly negative: boolean;
       readonly span: Span;
     };
 
-/** Types that XDR itself has and that have no parts. */
+/** The primitive types of XDR. */
 export type Primitive =
   | 'int'
   | 'uint'
@@ -52,18 +52,18 @@ export interface StructBody {
   readonly kind: 'struct';
   readonly fields: readonly Declaration[];
   readonly span: Span;
-  /** The name between `struct` and its body, where it has one. */
-  readonly tag?: string;
+  /** The name between `struct` and the body, if there is one. */
+  readonly tag?: string | undefined;
 }
 
 export interface UnionBody {
   readonly kind: 'union';
   readonly discriminant: Declaration;
   readonly arms: readonly ArmNode[];
-  /** The default arm; null where there is none. */
-  readonly otherwise: ArmNode | null;
+  /** The default arm; null if there is none. */
+  readonly defaultArm: ArmNode | null;
   readonly span: Span;
-  readonly tag?: string;
+  readonly tag?: string | undefined;
 }
 
 /** An arm of a union; `declaration` is null for void. */
@@ -77,25 +77,25 @@ export interface EnumBody {
   readonly kind: 'enum';
   readonly members: readonly Member[];
   readonly span: Span;
-  readonly tag?: string;
+  readonly tag?: string | undefined;
 }
 
 export interface Member {
   readonly name: string;
-  /** Null where it is one more than the member before. */
+  /** Null if it is one more than the member before. */
   readonly value: Value | null;
-  readonly doc?: string;
+  readonly doc?: string | undefined;
   readonly span: Span;
 }
 
-/** declaration: a type, a name and how many of it. */
+/** declaration: a type, a name and the form of the declarator. */
 export interface Declaration {
   readonly name: string;
   readonly type: TypeNode;
   readonly form: 'plain' | 'fixed' | 'variable' | 'optional';
-  /** The number between the brackets; null for `<>` and where there are none. */
+  /** The number between the brackets; null for `<>` and without brackets. */
   readonly size: Value | null;
-  readonly doc?: string;
+  readonly doc?: string | undefined;
   readonly span: Span;
 }
 
@@ -104,28 +104,28 @@ export type Definition =
       readonly kind: 'const';
       readonly name: string;
       readonly value: Value;
-      readonly doc?: string;
+      readonly doc?: string | undefined;
       readonly span: Span;
     }
   | {
       readonly kind: 'text';
       readonly name: string;
       readonly text: string;
-      readonly doc?: string;
+      readonly doc?: string | undefined;
       readonly span: Span;
     }
   | {
       readonly kind: 'typedef';
       readonly declaration: Declaration;
       readonly annotations: Annotations;
-      readonly doc?: string;
+      readonly doc?: string | undefined;
       readonly span: Span;
     }
   | {
       readonly kind: 'type';
       readonly name: string;
       readonly body: StructBody | UnionBody | EnumBody;
-      readonly doc?: string;
+      readonly doc?: string | undefined;
       readonly span: Span;
     }
   | ProgramNode;
@@ -136,7 +136,7 @@ export interface ProgramNode {
   readonly number: Value;
   readonly versions: readonly VersionNode[];
   readonly annotations: Annotations;
-  readonly doc?: string;
+  readonly doc?: string | undefined;
   readonly span: Span;
 }
 
@@ -145,47 +145,47 @@ export interface VersionNode {
   readonly number: Value;
   readonly procedures: readonly ProcedureNode[];
   readonly annotations: Annotations;
-  readonly doc?: string;
+  readonly doc?: string | undefined;
   readonly span: Span;
 }
 
 export interface ProcedureNode {
   readonly name: string;
   readonly number: Value;
-  /** None for void; several as rpcgen -N has it. Names are empty where the `.x` gives none. */
+  /** Empty for void; several as with rpcgen -N. The name of an unnamed argument is empty. */
   readonly args: readonly Declaration[];
   /** Null for void. */
   readonly result: Declaration | null;
   readonly annotations: Annotations;
-  readonly doc?: string;
+  readonly doc?: string | undefined;
   readonly span: Span;
 }
 
-/** `%#define NAME value`: a macro of C, of which the `.x` may use the name. */
+/** `%#define NAME value`: a macro for the C compiler; the `.x` may use its name. */
 export interface PassedDefine {
   readonly name: string;
-  /** What it stands for, as C's text. */
+  /** Its replacement text, in C. */
   readonly body: string;
   readonly span: Span;
 }
 
-/** `%#include "name"` or `<name>`: where C would find what the file does not define. */
+/** `%#include "name"` or `<name>`: a header for the C compiler, which may define names that the `.x` uses. */
 export interface PassedInclude {
   readonly name: string;
   readonly system: boolean;
   readonly span: Span;
 }
 
-/** One parsed `.x`, with what it includes. */
+/** A parsed `.x`, with the files it includes. */
 export interface Module {
-  /** As the user named it. */
+  /** The name as the user gave it. */
   readonly name: string;
   readonly definitions: readonly Definition[];
-  /** Names inside definitions that did not parse: that they are undefined is no second error. */
-  readonly broken: ReadonlySet<string>;
+  /** Names inside definitions with syntax errors: they are not reported as missing. */
+  readonly unparsedNames: ReadonlySet<string>;
   /** What the head of each text says that has such annotations: of the file itself and of what it includes. */
-  readonly heads: ReadonlyMap<Source, Annotations>;
-  /** Its `%#define` lines, which are for C. */
+  readonly fileAnnotations: ReadonlyMap<Source, Annotations>;
+  /** Its `%#define` lines. */
   readonly passedDefines: readonly PassedDefine[];
   /** Its `%#include` lines. */
   readonly passedIncludes: readonly PassedInclude[];

@@ -1,12 +1,12 @@
 /**
- * Which comment belongs to what: the one directly above a declaration and the one behind it
- * on its last line. Licences and headings stand apart from what follows them, and are left.
+ * Finds the comments of a declaration: those directly above it and those after it on its last line. Comments that are
+ * separated by an empty line, such as licences and headings, belong to no declaration.
  */
 
 import { withoutAnnotations } from './annotations.js';
 import type { Comment, Token } from './scanner.js';
 
-/** The comments that belong to what tokens `start` to `end` declare. */
+/** The comments of the declaration that consists of the tokens `start` to `end`. */
 export function commentsOf(tokens: readonly Token[], start: number, end: number): Comment[] {
   const first = tokens[start];
   const last = tokens[end - 1];
@@ -19,7 +19,7 @@ export function commentsOf(tokens: readonly Token[], start: number, end: number)
   ];
 }
 
-/** What comments say, as documentation; empty where they say nothing. */
+/** The text of comments as documentation, without annotations; may be empty. */
 export function documentation(comments: readonly Comment[]): string {
   return comments
     .map((comment) => clean(withoutAnnotations(comment.text)))
@@ -27,7 +27,7 @@ export function documentation(comments: readonly Comment[]): string {
     .join('\n');
 }
 
-/** The comments behind the first `{`, on its line. */
+/** The comments after the first `{`, on its line. */
 function opening(tokens: readonly Token[], start: number, end: number): Comment[] {
   for (let at = start; at < end; at++) {
     const token = tokens[at] as Token;
@@ -36,7 +36,7 @@ function opening(tokens: readonly Token[], start: number, end: number): Comment[
   return [];
 }
 
-/** The comments that touch `token` from above, without the one that belongs to the line before. */
+/** The comments directly above `token`, without one that belongs to the line before. */
 export function above(token: Token, before: Token | undefined): Comment[] {
   const found: Comment[] = [];
   let line = token.line;
@@ -50,7 +50,7 @@ export function above(token: Token, before: Token | undefined): Comment[] {
   return found;
 }
 
-/** The comments behind `token` on its own line, and lines that go on from them (`//` one below the other). */
+/** The comments after `token` on its line. */
 function behind(token: Token, next: Token | undefined): Comment[] {
   const found: Comment[] = [];
   for (const comment of next?.comments ?? []) {
@@ -60,14 +60,14 @@ function behind(token: Token, next: Token | undefined): Comment[] {
   return found;
 }
 
-/** A comment between a member's last token and its `,` or `;`, or before the brace that closes a list of members. */
+/** The comments between the last token of a member and its `,` or `;`. */
 function inside(tokens: readonly Token[], start: number, end: number): Comment[] {
   const last = tokens[end - 1];
   if (last === undefined || end - 1 === start || !/^[,;]$/.test(last.text)) return [];
   return last.comments.filter((comment) => comment.line === tokens[end - 2]?.line);
 }
 
-/** The text of a comment without its frame of asterisks and its indentation. */
+/** The text of a comment without leading asterisks and indentation. */
 function clean(text: string): string {
   const lines = text.split(/\r?\n/).map((line) => line.replace(/^[ \t]*\*+(?!\S*\*\/)/, '').trimEnd());
   const indents = lines

@@ -1,16 +1,13 @@
-/**
- * A place in a list of tokens, and the ways to move on from it or to say that one cannot. It
- * knows no grammar.
- */
+/** The basic operations of a recursive-descent parser on a list of tokens. It does not depend on the grammar. */
 
 import type { Diagnostics, Span } from '../model/errors.js';
 import { isKeyword } from './keywords.js';
 import type { Token } from './scanner.js';
 
-/** Thrown to leave a construct that does not parse; the diagnostic is already noted. */
-export class Abandon extends Error {}
+/** Thrown to leave a construct with a syntax error; the error is already reported. */
+export class ParseFailure extends Error {}
 
-/** What a parser stands on. */
+/** A position in a list of tokens. */
 export class Cursor {
   protected at = 0;
   protected readonly tokens: readonly Token[];
@@ -21,7 +18,7 @@ export class Cursor {
     this.tokens = tokens;
     this.diagnostics = diagnostics;
     const last = tokens.at(-1);
-    // Only an input beyond all limits has lost its end; that was reported.
+    // The end token is missing only if a limit was exceeded, which is already reported.
     const span: Span = last?.span ?? { source: { name: '', text: '' }, start: 0, end: 0 };
     this.end = { kind: 'end', text: '', span, line: last?.line ?? 1, comments: [] };
   }
@@ -46,42 +43,41 @@ export class Cursor {
     return this.fail(token, `expected ${what}`);
   }
 
-  protected takeIf(text: string): boolean {
+  protected accept(text: string): boolean {
     const token = this.peek();
     if (token.text !== text || token.kind === 'string') return false;
     this.at += 1;
     return true;
   }
 
-  protected take(text: string, expected = `'${text}'`): void {
-    if (this.takeIf(text)) return;
+  protected expect(text: string, expected = `'${text}'`): void {
+    if (this.accept(text)) return;
     const token = this.peek();
     const before = this.tokens[this.at - 1];
-    if (text === ';' && before?.isOpen && (before.line < token.line || token.kind === 'end')) return;
-    // A missing `;` is where the line ends, not where the next one begins; and what it would have
-    // ended is plain, so that nothing else is lost by it.
+    if (text === ';' && before?.isUnterminated && (before.line < token.line || token.kind === 'end')) return;
+    // A missing `;` is reported at the end of the line, and parsing continues as if it were there.
     if (
       text === ';' &&
       before !== undefined &&
       (before.line < token.line || token.text === '}' || token.kind === 'end')
     ) {
       const { end } = before.span;
-      this.note({ ...before, span: { ...before.span, start: end, end: end + 1 } }, `expected ${expected}`);
+      this.report({ ...before, span: { ...before.span, start: end, end: end + 1 } }, `expected ${expected}`);
       return;
     }
     this.fail(token, `expected ${expected}`);
   }
 
-  protected note(token: Token, message: string): void {
+  protected report(token: Token, message: string): void {
     this.diagnostics.add('IDL_SYNTAX', token.span, message);
   }
 
   protected fail(token: Token, message: string): never {
     const found = message.includes('found') ? '' : `, found ${describe(token)}`;
-    this.note(token, `${message}${found}`);
-    // What was not expected may be the `;` or the `}` that the recovery looks for.
+    this.report(token, `${message}${found}`);
+    // The unexpected token may be the `;` or `}` that error recovery looks for.
     if (this.tokens[this.at - 1] === token) this.at -= 1;
-    throw new Abandon();
+    throw new ParseFailure();
   }
 }
 

@@ -1,14 +1,13 @@
-/**
- * Values of `#if`: C's integer expressions, by precedence climbing. It knows macros only as a
- * function from name to tokens.
- */
+/** Evaluates integer expressions of C, for `#if` and `%#define`, by precedence climbing. */
 
 import { constantOf, scan, type Token } from './scanner.js';
 
-/** What a macro's name stands for, or undefined where there is no such macro. */
+/** The replacement or the value of a macro; undefined if there is no such macro. */
 export type Lookup = (name: string) => readonly Token[] | bigint | undefined;
 
+/** Maximum nesting of operators and macros. */
 const MAX_DEPTH = 64;
+/** Maximum number of operands, including those in macros. */
 const MAX_STEPS = 10_000;
 
 const PRECEDENCE: Readonly<Record<string, number>> = {
@@ -32,11 +31,11 @@ const PRECEDENCE: Readonly<Record<string, number>> = {
   '%': 10,
 };
 
-class Undecided extends Error {}
+class EvaluationError extends Error {}
 
 /**
- * The value of an expression, or why it has none. A name that is no macro is 0, as in C's `#if`, unless `names` says
- * that all names must be known.
+ * The value of an expression, or the reason that it has none. An undefined name is 0, as in `#if` of C; with
+ * `names: 'known'` it is an error.
  */
 export function evaluate(
   text: string,
@@ -44,27 +43,27 @@ export function evaluate(
   names: 'zero' | 'known' = 'zero',
 ): bigint | { error: string } {
   try {
-    const budget = { steps: 0, demandsNames: names === 'known' };
-    const evaluation = new Evaluation(tokensOf(text), lookup, budget, 0);
-    return evaluation.whole();
+    const budget = { steps: 0, requiresNames: names === 'known' };
+    const evaluation = new Evaluator(tokensOf(text), lookup, budget, 0);
+    return evaluation.result();
   } catch (error) {
-    if (error instanceof Undecided) return { error: error.message };
+    if (error instanceof EvaluationError) return { error: error.message };
     throw error;
   }
 }
 
-/** The tokens of an expression, without their end. */
+/** The tokens of an expression, without the end token. */
 export function tokensOf(text: string): Token[] {
-  // The scanner takes a leading % or # for something else; an expression never starts with one.
+  // A leading % or # has another meaning for the scanner, but no expression starts with one.
   return scan({ name: '#if', text }).filter((t) => t.kind !== 'end');
 }
 
 interface Budget {
   steps: number;
-  readonly demandsNames: boolean;
+  readonly requiresNames: boolean;
 }
 
-class Evaluation {
+class Evaluator {
   private readonly tokens: readonly Token[];
   private readonly lookup: Lookup;
   private readonly budget: Budget;
@@ -78,19 +77,19 @@ class Evaluation {
     this.depth = depth;
   }
 
-  whole(): bigint {
+  result(): bigint {
     const value = this.conditional();
     const rest = this.tokens[this.at];
-    if (rest !== undefined) throw new Undecided(`'${rest.text}' does not belong here`);
+    if (rest !== undefined) throw new EvaluationError(`unexpected '${rest.text}'`);
     return value;
   }
 
   private conditional(): bigint {
     const value = this.binary(1);
-    if (!this.take('?')) return value;
-    const yes = this.deeper(() => this.conditional());
-    this.demand(':');
-    const no = this.deeper(() => this.conditional());
+    if (!this.accept('?')) return value;
+    const yes = this.nested(() => this.conditional());
+    this.expect(':');
+    const no = this.nested(() => this.conditional());
     return value !== 0n ? yes : no;
   }
 
@@ -101,43 +100,43 @@ class Evaluation {
       const precedence = PRECEDENCE[operator] ?? 0;
       if (precedence < least) return left;
       this.at += 1;
-      const right = this.deeper(() => this.binary(precedence + 1));
+      const right = this.nested(() => this.binary(precedence + 1));
       left = apply(operator, left, right);
     }
   }
 
   private unary(): bigint {
     this.budget.steps += 1;
-    if (this.budget.steps > MAX_STEPS) throw new Undecided('it is too long');
+    if (this.budget.steps > MAX_STEPS) throw new EvaluationError(`more than ${MAX_STEPS} operands`);
     const token = this.tokens[this.at];
-    if (token === undefined) throw new Undecided('it ends too early');
+    if (token === undefined) throw new EvaluationError('an operand is missing at the end');
     this.at += 1;
     switch (token.text) {
       case '!':
-        return this.deeper(() => this.unary()) === 0n ? 1n : 0n;
+        return this.nested(() => this.unary()) === 0n ? 1n : 0n;
       case '-':
-        return -this.deeper(() => this.unary());
+        return -this.nested(() => this.unary());
       case '+':
-        return this.deeper(() => this.unary());
+        return this.nested(() => this.unary());
       case '~':
-        return ~this.deeper(() => this.unary());
+        return ~this.nested(() => this.unary());
       case '(': {
-        const value = this.deeper(() => this.conditional());
-        this.demand(')');
+        const value = this.nested(() => this.conditional());
+        this.expect(')');
         return value;
       }
     }
     if (token.kind === 'number' || token.kind === 'char') return constantOf(token);
-    if (token.kind !== 'name') throw new Undecided(`'${token.text}' is no value`);
+    if (token.kind !== 'name') throw new EvaluationError(`'${token.text}' is not a value`);
     return token.text === 'defined' ? this.defined() : this.macro(token.text);
   }
 
   private defined(): bigint {
-    const open = this.take('(');
+    const open = this.accept('(');
     const name = this.tokens[this.at];
-    if (name?.kind !== 'name') throw new Undecided("'defined' needs a name");
+    if (name?.kind !== 'name') throw new EvaluationError("'defined' needs a name");
     this.at += 1;
-    if (open) this.demand(')');
+    if (open) this.expect(')');
     return this.lookup(name.text) === undefined ? 0n : 1n;
   }
 
@@ -145,29 +144,29 @@ class Evaluation {
     const body = this.lookup(name);
     if (typeof body === 'bigint') return body;
     if (body === undefined) {
-      if (this.budget.demandsNames) throw new Undecided(`${name} is unknown`);
+      if (this.budget.requiresNames) throw new EvaluationError(`${name} is not defined`);
       return 0n;
     }
-    if (body.length === 0) throw new Undecided(`${name} is defined as nothing`);
-    return this.deeper(() => new Evaluation(body, this.lookup, this.budget, this.depth).whole());
+    if (body.length === 0) throw new EvaluationError(`macro ${name} is empty`);
+    return this.nested(() => new Evaluator(body, this.lookup, this.budget, this.depth).result());
   }
 
-  private deeper(part: () => bigint): bigint {
+  private nested(part: () => bigint): bigint {
     this.depth += 1;
-    if (this.depth > MAX_DEPTH) throw new Undecided('it is nested too deep');
+    if (this.depth > MAX_DEPTH) throw new EvaluationError(`nested deeper than ${MAX_DEPTH} levels`);
     const value = part();
     this.depth -= 1;
     return value;
   }
 
-  private take(text: string): boolean {
+  private accept(text: string): boolean {
     if (this.tokens[this.at]?.text !== text) return false;
     this.at += 1;
     return true;
   }
 
-  private demand(text: string): void {
-    if (!this.take(text)) throw new Undecided(`'${text}' is missing`);
+  private expect(text: string): void {
+    if (!this.accept(text)) throw new EvaluationError(`'${text}' is missing`);
   }
 }
 
@@ -198,7 +197,7 @@ function apply(operator: string, a: bigint, b: bigint): bigint {
       return truth(a >= b);
     case '<<':
     case '>>':
-      if (b < 0n || b > 63n) throw new Undecided('it shifts by more than 63');
+      if (b < 0n || b > 63n) throw new EvaluationError('a shift is not in the range 0 to 63');
       return BigInt.asIntN(64, operator === '<<' ? a << b : a >> b);
     case '+':
       return BigInt.asIntN(64, a + b);
@@ -207,7 +206,7 @@ function apply(operator: string, a: bigint, b: bigint): bigint {
     case '*':
       return BigInt.asIntN(64, a * b);
     default:
-      if (b === 0n) throw new Undecided('it divides by zero');
+      if (b === 0n) throw new EvaluationError('division by zero');
       return operator === '/' ? a / b : a % b;
   }
 }

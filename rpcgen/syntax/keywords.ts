@@ -1,11 +1,8 @@
-/**
- * The words of the language: keywords, C's names of integers, and names that real files take
- * from C headers and never define.
- */
+/** Keywords, names of C's integer types, and names of C headers that real files use without defining them. */
 
 import type { Primitive } from './ast.js';
 
-/** RFC 4506 section 6.2 and RFC 5531 section 12.3; C's integer words as rpcgen has them. */
+/** RFC 4506 section 6.2 and RFC 5531 section 12.3; and the integer keywords of C that rpcgen accepts. */
 const KEYWORDS = new Set(
   (
     'bool case char const default double enum float hyper int long opaque program quadruple short ' +
@@ -15,8 +12,7 @@ const KEYWORDS = new Set(
 
 const PRIMITIVES: Readonly<Record<string, Primitive>> = {
   bool: 'bool',
-  // C's integers are 4 bytes on the wire whatever they are in memory: XDR has none smaller, and
-  // libtirpc sends a long as an int.
+  // All of C's integer types are encoded in 4 bytes: XDR has no smaller ones, and libtirpc encodes a long as an int.
   char: 'int',
   short: 'int',
   int: 'int',
@@ -30,7 +26,7 @@ const PRIMITIVES: Readonly<Record<string, Primitive>> = {
   void: 'void',
 };
 
-/** What `unsigned` may go before. */
+/** The words that may follow `unsigned`. */
 export const UNSIGNED: Readonly<Record<string, Primitive | undefined>> = Object.assign(Object.create(null), {
   char: 'uint',
   short: 'uint',
@@ -39,12 +35,12 @@ export const UNSIGNED: Readonly<Record<string, Primitive | undefined>> = Object.
   hyper: 'uhyper',
 });
 
-/** Whether a word is taken by the language. `namespace` is not: RFC 4506 does not know it. */
+/** Whether a word is a keyword. `namespace` is not, since RFC 4506 does not reserve it. */
 export function isKeyword(word: string): boolean {
   return KEYWORDS.has(word);
 }
 
-/** The type a keyword names, or undefined. */
+/** The type that a keyword names, or undefined. */
 export function primitiveOf(word: string): Primitive | undefined {
   return Object.hasOwn(PRIMITIVES, word) ? PRIMITIVES[word] : undefined;
 }
@@ -63,12 +59,12 @@ const C_TYPES = new Map<string, Primitive>(
   ),
 );
 
-/** The type of a name of C's own, where the file does not define it. */
+/** The type that a name has in C, for names that the file does not define. */
 export function builtinType(name: string): Primitive | undefined {
   return C_TYPES.get(name);
 }
 
-/** Constants of C's RPC headers, where the file does not define them. */
+/** Constants of C's RPC headers, for names that the file does not define. */
 export const BUILTIN_CONSTANTS: ReadonlyMap<string, bigint> = new Map([
   ['TRUE', 1n],
   ['FALSE', 0n],
@@ -95,13 +91,16 @@ export const BUILTIN_CONSTANTS: ReadonlyMap<string, bigint> = new Map([
   ['UNIX_PATH_MAX', 108n],
 ]);
 
-/** Structured types of C's RPC headers, in the language itself; they are compiled in where used. */
+/** Compound types of C's RPC headers, in the RPC language; they are emitted where they are used. */
 export const BUILTIN_DEFINITIONS: ReadonlyMap<string, string> = new Map([
   ['netobj', 'typedef opaque netobj<1024>; /* libtirpc xdr_netobj */'],
   ['des_block', 'typedef opaque des_block[8]; /* libtirpc xdr_des_block */'],
   ['netnamestr', 'typedef string netnamestr<255>; /* rpcsvc/key_prot.x */'],
   ['wrapstring', 'typedef string wrapstring<>; /* xdr_wrapstring of C */'],
-  ['netbuf', 'struct netbuf { unsigned int maxlen; /* Room for buf in bytes, as in C. */ opaque buf<>; };'],
+  [
+    'netbuf',
+    'struct netbuf { unsigned int maxlen; /* Capacity of buf in bytes, as in C. */ opaque buf<>; };',
+  ],
   [
     'authsys_parms',
     'struct authsys_parms { unsigned int stamp; string machinename<255>; unsigned int uid; ' +

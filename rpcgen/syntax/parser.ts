@@ -1,7 +1,7 @@
 /**
- * Tokens of a `.x` into its tree. It knows the order of things, RFC 4506 section 6.3 and RFC 5531
- * section 12.2, and what real files add to it; it resolves no names and checks no meaning.
- * After an error it goes on behind the next `;` of the same level, so that one run finds many.
+ * Parses a `.x` to its syntax tree: the grammar of RFC 4506 section 6.3 and RFC 5531 section 12.2, with the extensions
+ * that real files use. Names are not resolved. After a syntax error, parsing continues after the next `;` of the same
+ * level, so that several errors are found in one run.
  */
 
 import type { Diagnostics, Source } from '../model/errors.js';
@@ -20,13 +20,13 @@ import { DeclarationParser } from './declarations.js';
 import { type PreprocessOptions, preprocess } from './preprocess.js';
 import { constantOf } from './scanner.js';
 
-/** The tree of `source`. Errors go to `diagnostics`; what did parse is there all the same. */
+/** Parses `source`. Errors are added to `diagnostics`; the tree has the definitions without syntax errors. */
 export function parseModule(
   source: Source,
   diagnostics: Diagnostics,
   options: PreprocessOptions = {},
 ): Module {
-  const { tokens, constants, heads, strays, passedDefines, passedIncludes } = preprocess(
+  const { tokens, constants, headComments, detachedComments, passedDefines, passedIncludes } = preprocess(
     source,
     diagnostics,
     options,
@@ -47,16 +47,17 @@ export function parseModule(
     };
   });
   const definitions = [...defined, ...parser.run()];
-  const said = new Map<Source, Annotations>();
-  for (const { source: of, comments } of heads) said.set(of, readAnnotations(comments, 'file', diagnostics));
-  // In what did not parse, nobody knows what a comment belongs to.
-  if (!diagnostics.any) {
-    const isHead = new Set(heads.flatMap(({ comments }) => comments));
-    const left = parser.unread().filter((comment) => !isHead.has(comment));
-    readAnnotations([...strays, ...left], undefined, diagnostics);
+  const fileAnnotations = new Map<Source, Annotations>();
+  for (const { source: of, comments } of headComments)
+    fileAnnotations.set(of, readAnnotations(comments, 'file', diagnostics));
+  // After a syntax error, comments cannot be attributed to declarations.
+  if (!diagnostics.hasErrors) {
+    const isHead = new Set(headComments.flatMap(({ comments }) => comments));
+    const left = parser.unreadAnnotations().filter((comment) => !isHead.has(comment));
+    readAnnotations([...detachedComments, ...left], undefined, diagnostics);
   }
-  const { broken } = parser;
-  return { name: source.name, definitions, broken, heads: said, passedDefines, passedIncludes };
+  const { unparsedNames } = parser;
+  return { name: source.name, definitions, unparsedNames, fileAnnotations, passedDefines, passedIncludes };
 }
 
 class Parser extends DeclarationParser {
@@ -74,7 +75,7 @@ class Parser extends DeclarationParser {
       this.recover(start, () => this.namespace());
       return;
     }
-    if (this.takeIf(';')) return;
+    if (this.accept(';')) return;
     this.recover(start, () => {
       this.definitions.push(this.definition());
     });
@@ -83,13 +84,13 @@ class Parser extends DeclarationParser {
   private namespace(): void {
     this.at += 1;
     this.name('a name for the namespace');
-    while (this.takeIf('::')) this.name('a name');
-    this.take('{');
+    while (this.accept('::')) this.name('a name');
+    this.expect('{');
     this.nest(() => {
       while (this.peek().text !== '}' && this.peek().kind !== 'end') this.item();
     });
-    this.take('}');
-    this.takeIf(';');
+    this.expect('}');
+    this.accept(';');
   }
 
   private definition(): Definition {
@@ -114,11 +115,11 @@ class Parser extends DeclarationParser {
     const start = this.at;
     this.at += 1;
     const name = this.name('a name for the constant');
-    this.take('=');
+    this.expect('=');
     const string = this.peek();
     if (string.kind === 'string') {
       this.at += 1;
-      this.take(';');
+      this.expect(';');
       return {
         kind: 'text',
         name: name.text,
@@ -128,7 +129,7 @@ class Parser extends DeclarationParser {
       };
     }
     const value = this.value();
-    this.take(';');
+    this.expect(';');
     return { kind: 'const', name: name.text, value, span: name.span, ...this.doc(start, 'const') };
   }
 
@@ -136,8 +137,13 @@ class Parser extends DeclarationParser {
     const start = this.at;
     this.at += 1;
     const declaration = this.declaration();
-    this.take(';');
-    return { kind: 'typedef', declaration, span: declaration.span, ...this.about(start, 'typedef') };
+    this.expect(';');
+    return {
+      kind: 'typedef',
+      declaration,
+      span: declaration.span,
+      ...this.docAndAnnotations(start, 'typedef'),
+    };
   }
 
   private typeDefinition(): Definition {
@@ -145,9 +151,9 @@ class Parser extends DeclarationParser {
     const word = this.next();
     const name = this.name(`a name for the ${word.text}`);
     const body = this.body(word, name);
-    // RFC 5531 section 9 ends its reply_body so: `union reply_body switch (...) { ... } reply;`.
+    // RFC 5531 section 9 has a name after the body: `union reply_body switch (...) { ... } reply;`.
     if (word.text === 'union' && this.isName()) this.at += 1;
-    this.take(';');
+    this.expect(';');
     return { kind: 'type', name: name.text, body, span: name.span, ...this.doc(start, 'type') };
   }
 
@@ -156,7 +162,7 @@ class Parser extends DeclarationParser {
     this.at += 1;
     const name = this.name('a name for the program');
     const versions: VersionNode[] = [];
-    this.braces(() => {
+    this.block(() => {
       versions.push(this.version());
     });
     const number = this.numbered();
@@ -166,7 +172,7 @@ class Parser extends DeclarationParser {
       number,
       versions,
       span: name.span,
-      ...this.about(start, 'program'),
+      ...this.docAndAnnotations(start, 'program'),
     };
   }
 
@@ -176,36 +182,50 @@ class Parser extends DeclarationParser {
     this.at += 1;
     const name = this.name('a name for the version');
     const procedures: ProcedureNode[] = [];
-    this.braces(() => {
+    this.block(() => {
       procedures.push(this.procedure());
     });
     const number = this.numbered();
-    return { name: name.text, number, procedures, span: name.span, ...this.about(start, 'version') };
+    return {
+      name: name.text,
+      number,
+      procedures,
+      span: name.span,
+      ...this.docAndAnnotations(start, 'version'),
+    };
   }
 
   private procedure(): ProcedureNode {
     const start = this.at;
     const result = this.parameter(false);
     const name = this.name('a name for the procedure');
-    this.take('(');
+    this.expect('(');
     const args: Declaration[] = [];
     if (this.peek().text !== ')') {
       do {
         const before = this.peek();
         const arg = this.parameter(true);
         if (arg !== null) args.push(arg);
-        else if (args.length > 0 || this.peek().text === ',') this.note(before, 'void stands alone');
-      } while (this.takeIf(','));
+        else if (args.length > 0 || this.peek().text === ',')
+          this.report(before, 'void must be the only argument');
+      } while (this.accept(','));
     }
-    this.take(')', "',' or ')'");
+    this.expect(')', "',' or ')'");
     const number = this.numbered();
-    return { name: name.text, number, args, result, span: name.span, ...this.about(start, 'procedure') };
+    return {
+      name: name.text,
+      number,
+      args,
+      result,
+      span: name.span,
+      ...this.docAndAnnotations(start, 'procedure'),
+    };
   }
 
   private numbered(): Value {
-    this.take('=');
+    this.expect('=');
     const value = this.value();
-    this.take(';');
+    this.expect(';');
     return value;
   }
 }

@@ -1,8 +1,7 @@
 /**
- * The C preprocessor as far as `.x` files need it: conditionals, `#define` of constants and
- * short texts, `#include`. C's rpcgen runs cpp once a part and defines RPC_HDR, RPC_XDR, ...
- * in turn; definitions stand under RPC_HDR, so that is the one defined here.
- * It reads no files itself: the caller hands it a function that does.
+ * The part of the C preprocessor that `.x` files use: conditionals, `#define`, `#include`. C's rpcgen runs cpp once for
+ * each output file and defines RPC_HDR, RPC_XDR, ... in turn; definitions are under RPC_HDR, so RPC_HDR is defined here.
+ * Files are read by a function of the caller.
  */
 
 import type { Diagnostics, Source, Span } from '../model/errors.js';
@@ -12,39 +11,41 @@ import { above } from './comments.js';
 import { evaluate } from './expression.js';
 import { type Comment, scan, type Token } from './scanner.js';
 
-/** How a `.x` is read. */
+/** Options of preprocessing. */
 export interface PreprocessOptions {
-  /** Macros as if by `#define` before the first line; RPC_HDR is 1 unless said otherwise here. */
-  readonly defines?: Readonly<Record<string, string>>;
+  /** Macros, as by `#define` before the first line. RPC_HDR is 1 unless it is defined here. */
+  readonly defines?: Readonly<Record<string, string>> | undefined;
   /**
-   * Finds the file an `#include` names: its source, or undefined where there is none. `from` is the
-   * including source; `system` is true for `<name>`. A `problem` says why what is there cannot be read.
+   * Finds the file that an `#include` names: its source, or undefined if there is none. `from` is the including source;
+   * `system` is true for `<name>`. A `problem` is the reason that the file cannot be read.
    */
-  readonly include?: (name: string, from: Source, system: boolean) => Source | Unreadable | undefined;
+  readonly include?:
+    | ((name: string, from: Source, system: boolean) => Source | IncludeProblem | undefined)
+    | undefined;
 }
 
-/** Something of the right name that is no text: `dir is a directory`. */
-export interface Unreadable {
+/** The reason that a file cannot be included: `dir is a directory`. */
+export interface IncludeProblem {
   readonly problem: string;
 }
 
-/** A macro that stands for one number: generated code may call it by its name. */
+/** A macro whose replacement is one number: generated code may refer to it by its name. */
 export interface MacroConstant {
   readonly name: string;
   readonly token: Token;
-  /** The minus before it, if there was one. */
+  /** Whether a minus precedes the number. */
   readonly negative: boolean;
 }
 
-/** What is left when all directives have been obeyed. */
+/** The result of preprocessing. */
 export interface Preprocessed {
   readonly tokens: readonly Token[];
-  /** Numbers defined by `#define` in the text, in its order, with their last value. */
+  /** Numbers defined by `#define` in the text, in order, with their last value. */
   readonly constants: readonly MacroConstant[];
-  /** The comments at the head of each text that has annotations there. */
-  readonly heads: readonly { readonly source: Source; readonly comments: readonly Comment[] }[];
-  /** Comments with annotations that stand before a directive, and so belong to nothing. */
-  readonly strays: readonly Comment[];
+  /** The comments with annotations at the head of each text. */
+  readonly headComments: readonly { readonly source: Source; readonly comments: readonly Comment[] }[];
+  /** Comments with annotations before a directive; they belong to no declaration. */
+  readonly detachedComments: readonly Comment[];
   readonly passedDefines: readonly PassedDefine[];
   readonly passedIncludes: readonly PassedInclude[];
 }
@@ -52,19 +53,20 @@ export interface Preprocessed {
 interface Macro {
   readonly body: readonly Token[];
   readonly takesArguments: boolean;
-  /** From the command line rather than from the text. */
+  /** Defined by an option and not by the text. */
   readonly preset: boolean;
 }
 
-/** A file being read, and the `#include` that led to it. */
+/** A file that is being processed, and the `#include` that named it. */
 interface Inclusion {
   readonly source: Source;
   readonly directive: Token | undefined;
 }
 
+/** An `#if` ... `#endif`. */
 interface Group {
   readonly opener: Token;
-  /** Some branch of it was taken. */
+  /** Whether a branch has been taken. */
   done: boolean;
   active: boolean;
   readonly outerActive: boolean;
@@ -73,11 +75,11 @@ interface Group {
 
 const MAX_INCLUDE_DEPTH = 32;
 const MAX_INCLUDES = 1_000;
-/** Macros that double at each step reach any size in a few lines; the largest real file has 20 000. */
+/** Macros that double at each step can produce any size from a few lines. The largest real file has 20 000 tokens. */
 const MAX_TOKENS = 500_000;
 const MAX_EXPANSION_DEPTH = 64;
 
-/** The tokens of `source` with its directives obeyed. Errors go to `diagnostics`. */
+/** Processes the directives of `source` and expands macros. Errors are added to `diagnostics`. */
 export function preprocess(
   source: Source,
   diagnostics: Diagnostics,
@@ -93,8 +95,8 @@ class Preprocessor {
   private readonly out: Token[] = [];
   private includes = 0;
   private overflowed = false;
-  private readonly heads: { source: Source; comments: readonly Comment[] }[] = [];
-  private readonly strays: Comment[] = [];
+  private readonly headComments: { source: Source; comments: readonly Comment[] }[] = [];
+  private readonly detachedComments: Comment[] = [];
   private readonly passedDefines: PassedDefine[] = [];
   private readonly passedIncludes: PassedInclude[] = [];
 
@@ -109,8 +111,15 @@ class Preprocessor {
 
   run(source: Source): Preprocessed {
     this.file({ source, directive: undefined }, []);
-    const { out: tokens, heads, strays, passedDefines, passedIncludes } = this;
-    return { tokens, constants: this.constants(), heads, strays, passedDefines, passedIncludes };
+    const { out: tokens, headComments, detachedComments, passedDefines, passedIncludes } = this;
+    return {
+      tokens,
+      constants: this.constants(),
+      headComments,
+      detachedComments,
+      passedDefines,
+      passedIncludes,
+    };
   }
 
   private constants(): MacroConstant[] {
@@ -132,35 +141,36 @@ class Preprocessor {
     for (const token of tokens) {
       if (this.overflowed) return;
       const group = groups.at(-1);
-      if ((token.kind === 'directive' || token.kind === 'passed') && token !== head) this.stray(token, group);
+      if ((token.kind === 'directive' || token.kind === 'passed') && token !== head)
+        this.detach(token, group);
       if (token.kind === 'directive') this.directive(token, groups, chain);
       else if (token.kind === 'passed') {
         if (group === undefined || group.active) this.passed(token);
       } else if (token.kind === 'end') {
         if (outer.length === 0) this.out.push(token);
-        else if (token !== head) this.stray(token, group);
+        else if (token !== head) this.detach(token, group);
       } else if (group === undefined || group.active) this.text(token);
     }
-    for (const { opener } of groups) this.fail(opener.span, `this ${opener.text.trim()} has no #endif`);
+    for (const { opener } of groups) this.fail(opener.span, `${opener.text.trim()} without #endif`);
   }
 
-  /** Keeps what stands at the head of a text; gives the token behind it if that is a directive, to which nothing belongs. */
+  /** Collects the comments at the head of a text; returns the first token if it is a directive, which has no comments. */
   private head(tokens: readonly Token[]): Token | undefined {
     const [first] = tokens;
     if (first === undefined || !first.comments.some(({ text }) => mayAnnotate(text))) return undefined;
     const isDirective = first.kind === 'directive' || first.kind === 'passed' || first.kind === 'end';
     const touching = new Set(isDirective ? [] : above(first, undefined));
     const comments = first.comments.filter((comment) => !touching.has(comment));
-    this.heads.push({ source: first.span.source, comments });
+    this.headComments.push({ source: first.span.source, comments });
     return isDirective ? first : undefined;
   }
 
-  private stray(token: Token, group: Group | undefined): void {
+  private detach(token: Token, group: Group | undefined): void {
     if (group !== undefined && !group.active) return;
-    this.strays.push(...token.comments.filter(({ text }) => mayAnnotate(text)));
+    this.detachedComments.push(...token.comments.filter(({ text }) => mayAnnotate(text)));
   }
 
-  /** A line for C, of which the names are remembered; C's own conditions around it are not. */
+  /** A `%` line for C: records the name of a `%#define` or `%#include`. Conditions of C around it are ignored. */
   private passed({ text, span }: Token): void {
     const line = stripComments(text.replaceAll(/\\\r?\n%?/g, ' '))
       .slice(1)
@@ -180,7 +190,7 @@ class Preprocessor {
 
   private bad(token: Token): void {
     this.fail(token.span, token.text);
-    // Something has to stand in its place, or the parser misses what was there.
+    // A placeholder avoids a second error for the missing token.
     this.emit({ ...token, kind: 'number', text: '0' });
   }
 
@@ -193,14 +203,14 @@ class Preprocessor {
     this.overflowed = true;
   }
 
-  /** What `token` stands for, at the place of `use`: errors point to where it is used. */
+  /** Emits `token`, expanded. Errors are reported at `use`, the position where the macro is used. */
   private expand(token: Token, use: Token, hidden: Set<string>, depth: number): void {
     if (this.overflowed) return;
     const macro = token.kind === 'name' ? this.macros.get(token.text) : undefined;
     if (token.kind === 'bad') this.bad({ ...token, span: use.span });
     else if (macro === undefined || hidden.has(token.text) || depth > MAX_EXPANSION_DEPTH) {
       const { kind, text } = token;
-      this.emit({ ...use, kind, text, ...(token.macro === undefined ? {} : { macro: token.macro }) });
+      this.emit({ ...use, kind, text, macro: token.macro });
     } else if (macro.takesArguments)
       this.fail(use.span, `macro ${token.text} takes arguments, which a .x file has no use for`);
     else this.body(macro, token, use, hidden, depth);
@@ -265,7 +275,7 @@ class Preprocessor {
       case 'error':
         this.fail(token.span, `#error ${rest}`);
         return;
-      // `# 12 "file"`, #line, #pragma, #ident and #warning say nothing about the interface.
+      // `# 12 "file"`, #line, #pragma, #ident and #warning do not affect the interface.
       case '':
       case 'line':
       case 'pragma':
@@ -273,7 +283,7 @@ class Preprocessor {
       case 'warning':
         return;
       default:
-        this.fail(token.span, `#${word} is no directive`);
+        this.fail(token.span, `unknown directive #${word}`);
     }
   }
 
@@ -283,7 +293,7 @@ class Preprocessor {
       this.fail(token.span, '#define needs a name');
       return;
     }
-    // The body keeps its place in the file: constants made from it are reported there.
+    // The body keeps its position in the file, at which constants made from it are reported.
     const start = token.span.start + Math.max(0, token.text.lastIndexOf(body));
     const parts = scan({ name: token.span.source.name, text: body.replaceAll(/\\\r?\n/g, ' ') })
       .filter((t) => t.kind !== 'end')
@@ -301,13 +311,13 @@ class Preprocessor {
     }
     this.includes += 1;
     if (chain.length > MAX_INCLUDE_DEPTH) {
-      const circle = circleOf(chain);
+      const circle = includeCycle(chain);
       if (circle !== undefined) throw circle;
-      this.fail(token.span, `#include goes deeper than ${MAX_INCLUDE_DEPTH} files`);
+      this.fail(token.span, `#include nested deeper than ${MAX_INCLUDE_DEPTH} files`);
       return;
     }
     if (this.includes > MAX_INCLUDES) {
-      if (!this.overflowed) this.fail(token.span, `#include is there more than ${MAX_INCLUDES} times`);
+      if (!this.overflowed) this.fail(token.span, `more than ${MAX_INCLUDES} #include directives`);
       this.overflowed = true;
       return;
     }
@@ -317,13 +327,13 @@ class Preprocessor {
     else this.nested({ source, directive: token }, chain);
   }
 
-  /** What a file that cannot be included brought along until that was seen is not there. */
+  /** Processes an included file. If it is part of an include cycle, its output is discarded. */
   private nested(inclusion: Inclusion, chain: readonly Inclusion[]): void {
     const { length } = this.out;
     try {
       this.file(inclusion, chain);
     } catch (error) {
-      if (!(error instanceof Circle) || error.level !== chain.length) throw error;
+      if (!(error instanceof IncludeCycle) || error.level !== chain.length) throw error;
       this.out.length = length;
       if (inclusion.directive !== undefined) this.fail(inclusion.directive.span, error.message);
     }
@@ -337,7 +347,7 @@ class Preprocessor {
     }
     const result = evaluate(rest, (name) => this.macros.get(name)?.body);
     if (typeof result === 'bigint') return result !== 0n;
-    this.fail(token.span, `#if cannot be decided: ${result.error}`);
+    this.fail(token.span, `#if cannot be evaluated: ${result.error}`);
     return false;
   }
 
@@ -346,8 +356,8 @@ class Preprocessor {
   }
 }
 
-/** Leaves a circle of `#include` for the file with the one that closes it, which is that deep. */
-class Circle extends Error {
+/** Thrown to leave an include cycle. `level` is the depth of the file whose directive closes the cycle. */
+class IncludeCycle extends Error {
   readonly level: number;
 
   constructor(level: number, message: string) {
@@ -356,21 +366,21 @@ class Circle extends Error {
   }
 }
 
-/** A file may include itself as long as some `#if` ends that: it is a circle only once it is too deep. */
-function circleOf(chain: readonly Inclusion[]): Circle | undefined {
+/** A file may include itself if an `#if` ends the recursion: it is a cycle only once it is too deep. */
+function includeCycle(chain: readonly Inclusion[]): IncludeCycle | undefined {
   const names = chain.map(({ source }) => source.name);
   const first = names.findIndex((name, i) => names.includes(name, i + 1));
   if (first === -1) return undefined;
   const again = names.indexOf(names[first] as string, first + 1);
   const circle = names.slice(first, again + 1).join(' -> ');
-  return new Circle(again, `${names[first]} includes itself: ${circle}`);
+  return new IncludeCycle(again, `${names[first]} includes itself: ${circle}`);
 }
 
 function stripComments(text: string): string {
   return text.replaceAll(/\/\*.*?(?:\*\/|$)|\/\/[^\n]*/gs, ' ').replaceAll(/\\\r?\n/g, ' ');
 }
 
-/** Editors on Windows begin a file with a byte order mark, which says nothing. */
+/** Removes a byte order mark, which editors on Windows write at the start of a file. */
 function withoutMark(source: Source): Source {
   return source.text.startsWith('\uFEFF') ? { ...source, text: source.text.slice(1) } : source;
 }

@@ -1,23 +1,25 @@
 /**
- * Text of a `.x` into tokens. It knows the spelling of things (RFC 4506 section 6.2, plus
- * what real files use: `%` lines, `//` comments, octal and character constants) and nothing
- * of their order. Directives come out as one token each, and so do `%` lines that define or include something
- * for C; preprocess.ts obeys or remembers them.
+ * Splits the text of a `.x` into tokens (RFC 4506 section 6.2, and what real files use: `%` lines, `//` comments, octal
+ * and character constants). A directive is one token, and so is a `%` line that defines or includes something for C;
+ * preprocess.ts processes them.
  */
 
 import type { Source, Span } from '../model/errors.js';
 
-/** A comment, kept for the documentation of what stands next to it. */
+/** A comment; it may be the documentation of a declaration. */
 export interface Comment {
   readonly text: string;
-  /** Lines it begins and ends on. */
+  /** The lines on which it begins and ends. */
   readonly line: number;
   readonly endLine: number;
-  /** Its text, without what opens and closes it. */
+  /** Its text without the delimiters. */
   readonly span: Span;
 }
 
-/** `passed` is a `%` line that defines or includes something for C. `bad` tokens carry their message in `text`: in a group that `#if` skips they hurt nobody. */
+/**
+ * `passed` is a `%` line that defines or includes something for C. The `text` of a `bad` token is an error message: in a
+ * group that `#if` skips it is not reported.
+ */
 export type TokenKind =
   | 'name'
   | 'number'
@@ -36,10 +38,10 @@ export interface Token {
   readonly line: number;
   /** Comments between the token before and this one. */
   readonly comments: readonly Comment[];
-  /** The `#define` this number came from, by which generated code calls it. */
-  readonly macro?: string;
-  /** It has no end and took the rest of its line along, with the `;` that may have been there. */
-  readonly isOpen?: true;
+  /** The `#define` that this number comes from; generated code uses its name. */
+  readonly macro?: string | undefined;
+  /** A comment, string or character without an end. It extends to the end of its line, which may have had a `;`. */
+  readonly isUnterminated?: boolean;
 }
 
 const NO_COMMENTS: readonly Comment[] = [];
@@ -47,16 +49,16 @@ const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 /** Digits may be grouped, as `1'000'000`. */
 const NUMBER = /0[xX][0-9A-Fa-f]+(?:'[0-9A-Fa-f]+)*|[0-9]+(?:'[0-9]+)*/y;
 const CHARACTER = /'(?:\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|[^\n])|[^'\\\n])'/y;
-/** What was meant as one, and is too long or empty. */
-const NO_CHARACTER = /'(?:\\[^\n]|[^'\\\n])*'/y;
+/** An invalid character constant, which is too long or empty. */
+const BAD_CHARACTER = /'(?:\\[^\n]|[^'\\\n])*'/y;
 const STRING = /"(?:\\[^\n]|[^"\\\n])*"/y;
-/** What a `%` line may say that is of use here. */
+/** `%` lines that become tokens. */
 const PASSED = /^%[ \t]*#[ \t]*(?:define|include)\b/;
-/** Of use in `#if` only. */
+/** Operators, used in `#if` only. */
 const OPERATOR = /\|\||&&|<<|>>|[<>=!]=|[+~!&|^?/%.]/y;
 const PUNCTUATION = new Set(';,:=*<>[](){}-');
 
-/** All tokens of `source`, the last one of kind `end`. Never throws: what cannot be read is a `bad` token. */
+/** All tokens of `source`, the last one of kind `end`. Never throws: an invalid character becomes a `bad` token. */
 export function scan(source: Source): Token[] {
   return new Scanner(source).run();
 }
@@ -111,14 +113,14 @@ class Scanner {
     else if (char === "'") {
       if (!this.match(CHARACTER, 'char')) this.badCharacter();
     } else if (char === '"') {
-      if (!this.match(STRING, 'string')) this.open('a string constant must end on its line');
+      if (!this.match(STRING, 'string')) this.unterminated('a string constant must end on its line');
     } else {
       const point = this.text.codePointAt(this.at) as number;
       const shown =
         point > 0x20 && !/\p{Cc}/u.test(String.fromCodePoint(point))
           ? `'${String.fromCodePoint(point)}'`
           : `character ${point}`;
-      this.bad(`${shown} has no meaning in this language`, point > 0xffff ? 2 : 1);
+      this.bad(`unexpected ${shown}`, point > 0xffff ? 2 : 1);
     }
   }
 
@@ -130,7 +132,7 @@ class Scanner {
     const tail = NAME.exec(this.text)?.[0] ?? '';
     const whole = grouped + tail;
     const digits = grouped.replaceAll("'", '');
-    // C's suffixes are of use in #if only, but do no harm elsewhere.
+    // Suffixes of C are used in #if; they are accepted everywhere.
     if (tail !== '' && !/^[uUlL]{1,3}$/.test(tail)) this.bad(`'${whole}' is not a number`, whole.length);
     else if (/^0[0-7]*[89]/.test(digits)) this.bad(`'${grouped}' is not an octal number`, whole.length);
     else this.push('number', digits, start + whole.length);
@@ -149,22 +151,22 @@ class Scanner {
   }
 
   private badCharacter(): void {
-    const message = "a character constant is one character between ''";
-    NO_CHARACTER.lastIndex = this.at;
-    const whole = NO_CHARACTER.exec(this.text)?.[0];
-    if (whole === undefined) this.open(message);
+    const message = "a character constant must be one character between ''";
+    BAD_CHARACTER.lastIndex = this.at;
+    const whole = BAD_CHARACTER.exec(this.text)?.[0];
+    if (whole === undefined) this.unterminated(message);
     else this.bad(message, whole.length);
   }
 
-  /** The rest of the line is inside quotes that do not close; but for a `;` or `};` at its end, meant to stand behind them. */
-  private open(message: string): void {
+  /** An unterminated string or character: it extends to the end of the line, without a final `;` or `};`. */
+  private unterminated(message: string): void {
     const newline = this.text.indexOf('\n', this.at);
     let end = newline === -1 ? this.text.length : newline;
     while (end - 1 > this.at && ' \t\r;}'.includes(this.text[end - 1] as string)) end -= 1;
     this.push('bad', message, end, true);
   }
 
-  private push(kind: TokenKind, text: string, end: number, isOpen = false): void {
+  private push(kind: TokenKind, text: string, end: number, isUnterminated = false): void {
     const { comments, line, source, at } = this;
     this.tokens.push({
       kind,
@@ -172,7 +174,7 @@ class Scanner {
       line,
       span: { source, start: at, end },
       comments: comments.length === 0 ? NO_COMMENTS : comments,
-      ...(isOpen ? { isOpen } : {}),
+      isUnterminated,
     });
     if (comments.length > 0) this.comments = [];
     this.at = end;
@@ -208,8 +210,8 @@ class Scanner {
   }
 
   /**
-   * A `%` line is meant for C. So are the lines that a backslash at its end carries on, which
-   * in real files (nis.x) lack their own `%`.
+   * A `%` line is for C, and so are its continuation lines after a backslash, which in real files (nis.x) have no `%` of
+   * their own.
    */
   private passedLine(): void {
     const { end, lines } = this.logicalLine();
@@ -225,7 +227,7 @@ class Scanner {
     this.line += lines;
   }
 
-  /** To the end of the line, or of the last one that a backslash carries it on to. */
+  /** The end of the line, or of its last continuation line. */
   private logicalLine(): { end: number; lines: number } {
     const { text } = this;
     let end = this.at;

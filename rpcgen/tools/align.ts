@@ -1,21 +1,21 @@
-/** Which members of two versions of a list are the same ones, so that what was put in or taken out shows as that. */
+/** Aligns the members of two versions of a list, to find which were added, removed, renamed or changed. */
 
-/** One step from the old list to the new: both sides, or one only. */
+/** One step of the alignment: a member of both lists, or of one only. */
 export interface Step<T> {
   readonly before: T | undefined;
   readonly after: T | undefined;
 }
 
-/** Costs: a member put in or taken out; one that has another name, or another type; one that has both. */
-const PUT = 1;
+/** Costs of an added or removed member, a renamed one, one of another type, and one with another name and type. */
+const ADDED = 1;
 const RENAMED = 0.9;
 const RETYPED = 0.6;
 const REPLACED = 1.9;
 
-/** Beyond so many pairs to compare, the members are taken in their order as they stand. */
+/** With more pairs than this, members are paired by their position. */
 const MAX_PAIRS = 4_000_000;
 
-/** The cheapest way from `before` to `after`, in their order. */
+/** The alignment of `before` and `after` with the lowest cost. */
 export function align<T>(
   before: readonly T[],
   after: readonly T[],
@@ -38,18 +38,18 @@ export function align<T>(
   };
   for (let i = rows; i >= 0; i--)
     for (let j = columns; j >= 0; j--) {
-      const ways = [
+      const costs = [
         i < rows && j < columns ? pair(i, j) + at(i + 1, j + 1) : Infinity,
-        i < rows ? PUT + at(i + 1, j) : Infinity,
-        j < columns ? PUT + at(i, j + 1) : Infinity,
+        i < rows ? ADDED + at(i + 1, j) : Infinity,
+        j < columns ? ADDED + at(i, j + 1) : Infinity,
       ];
-      cost[i * width + j] = i === rows && j === columns ? 0 : Math.min(...ways);
+      cost[i * width + j] = i === rows && j === columns ? 0 : Math.min(...costs);
     }
   const steps: Step<T>[] = [];
   for (let i = 0, j = 0; i < rows || j < columns; ) {
     if (i < rows && j < columns && at(i, j) === pair(i, j) + at(i + 1, j + 1))
       steps.push({ before: before[i++], after: after[j++] });
-    else if (i < rows && at(i, j) === PUT + at(i + 1, j))
+    else if (i < rows && at(i, j) === ADDED + at(i + 1, j))
       steps.push({ before: before[i++], after: undefined });
     else steps.push({ before: undefined, after: after[j++] });
   }

@@ -1,7 +1,7 @@
 /**
- * What changed between two versions of an interface, and what that does to the wire. Types are compared by what they
- * put on the wire; what a type or a member is called changes no byte. Compared is what procedures use; of a file
- * without programs, every type, since others use them.
+ * Compares two versions of an interface and classifies each change by its effect on the wire. Types are compared by
+ * their encoding; names of types and members do not affect it. Only types that procedures use are compared; if a file
+ * has no programs, all its types are.
  */
 
 import {
@@ -22,31 +22,31 @@ import { legalValues, WireKeys } from '../model/wire.js';
 import { align } from './align.js';
 
 /**
- * What a change does: `breaks` where one side cannot read the other, or reads something else; `extends` where a side
- * made before refuses only what is new; `ok` where the bytes are the same.
+ * The effect of a change: `breaks`, if one side cannot decode messages of the other, or decodes other values; `extends`,
+ * if the old side refuses new values only; `ok`, if the encoding is the same.
  */
 export type Level = 'breaks' | 'extends' | 'ok';
 
 /** One difference. */
 export interface Change {
   readonly level: Level;
-  /** What it is about: `program P version 2 procedure F argument 1`, `type t member x`. */
+  /** The changed part: `program P version 2 procedure F argument 1`, `type t member x`. */
   readonly where: string;
   readonly what: string;
 }
 
-/** All differences from `before` to `after`: programs first, then the types they use, then what nobody uses. */
+/** All differences from `before` to `after`: programs first, then the types they use, then unused definitions. */
 export function diff(before: Interface, after: Interface): Change[] {
-  return new Diff(before, after).run();
+  return new InterfaceDiff(before, after).run();
 }
 
-class Diff {
+class InterfaceDiff {
   private readonly changes: Change[] = [];
   private readonly before: Interface;
   private readonly after: Interface;
   private readonly oldKeys: WireKeys;
   private readonly newKeys: WireKeys;
-  /** Pairs of types compared, or to be compared: a type may hold itself. */
+  /** Pairs of types that are compared or queued: types may be recursive. */
   private readonly seen = new Map<NamedType, Set<NamedType>>();
   private readonly seenNow = new Set<NamedType>();
   private readonly queue: (readonly [NamedType, NamedType])[] = [];
@@ -60,27 +60,27 @@ class Diff {
 
   run(): Change[] {
     this.programs();
-    this.drain();
+    this.runQueue();
     this.types();
     const constants = new Map(this.after.constants.map((constant) => [constant.name, constant.value]));
     for (const { name, value } of this.before.constants) {
       const now = constants.get(name);
-      if (now === undefined) this.say('ok', `constant ${name}`, 'is gone or renamed');
-      // Where it is a length or a number on the wire, that place is reported by itself.
-      else if (now !== value) this.say('ok', `constant ${name}`, `was ${value}, is ${now}`);
+      if (now === undefined) this.report('ok', `constant ${name}`, 'is removed or renamed');
+      // If it is used as a length or a number of a procedure, that change is reported separately.
+      else if (now !== value) this.report('ok', `constant ${name}`, `was ${value}, is ${now}`);
     }
     const names = new Set(this.before.constants.map(({ name }) => name));
     for (const { name } of this.after.constants)
-      if (!names.has(name)) this.say('ok', `constant ${name}`, 'is new');
+      if (!names.has(name)) this.report('ok', `constant ${name}`, 'is new');
     return this.changes;
   }
 
-  /** Types are compared from a queue, not on the way down: a chain of them may be any length. */
-  private drain(): void {
+  /** Types are compared from a queue and not by recursion: a chain of types may have any length. */
+  private runQueue(): void {
     for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) this.named(...next);
   }
 
-  /** The types that no procedure led to. */
+  /** Compares the types that no procedure uses. */
   private types(): void {
     const isUsed = this.before.programs.length > 0;
     const now = new Map(this.after.types.map((type) => [type.name, type]));
@@ -93,21 +93,26 @@ class Diff {
       const other = now.get(type.name);
       const isSame = (each: NamedType): boolean => this.keyOf(type) === this.newKeyOf(each);
       if (other !== undefined && isUsed) {
-        if (!isSame(other)) this.say('ok', where, 'is another, but no procedure of both uses it');
+        if (!isSame(other))
+          this.report('ok', where, 'is changed, but not used by procedures of both versions');
       } else if (other !== undefined) {
         this.pair(type, other);
-        this.drain();
+        this.runQueue();
       } else {
-        const heir = fresh.find((each) => isSame(each) && !this.seenNow.has(each) && !renamed.has(each));
-        if (heir !== undefined) {
-          renamed.add(heir);
-          this.say('ok', where, `is called ${heir.name} now`);
+        const renamedTo = fresh.find((each) => isSame(each) && !this.seenNow.has(each) && !renamed.has(each));
+        if (renamedTo !== undefined) {
+          renamed.add(renamedTo);
+          this.report('ok', where, `is renamed to ${renamedTo.name}`);
         } else
-          this.say(isUsed ? 'ok' : 'breaks', where, isUsed ? 'is gone; no procedure uses it' : 'is gone');
+          this.report(
+            isUsed ? 'ok' : 'breaks',
+            where,
+            isUsed ? 'is removed; no procedure used it' : 'is removed',
+          );
       }
     }
     for (const type of fresh)
-      if (!this.seenNow.has(type) && !renamed.has(type)) this.say('ok', `type ${type.name}`, 'is new');
+      if (!this.seenNow.has(type) && !renamed.has(type)) this.report('ok', `type ${type.name}`, 'is new');
   }
 
   private keyOf(type: NamedType): string {
@@ -125,10 +130,10 @@ class Diff {
       const same = after.find((each) => each.number.value === program.number.value);
       if (same === undefined) {
         const other = after.find((each) => each.name === program.name);
-        this.gone(where, program.number.value, other?.number.value);
+        this.reportRemoved(where, program.number.value, other?.number.value);
         continue;
       }
-      this.called(where, program.name, same.name);
+      this.reportRenamed(where, program.name, same.name);
       for (const version of program.versions) {
         const here = `${where} version ${version.number.value}`;
         const other = same.versions.find((each) => each.number.value === version.number.value);
@@ -138,27 +143,27 @@ class Diff {
               each.name === version.name &&
               !program.versions.some((v) => v.number.value === each.number.value),
           );
-          this.gone(here, version.number.value, renumbered?.number.value);
+          this.reportRemoved(here, version.number.value, renumbered?.number.value);
           continue;
         }
-        this.called(here, version.name, other.name);
+        this.reportRenamed(here, version.name, other.name);
         this.procedures(version.procedures, other.procedures, here);
       }
       for (const { number } of same.versions)
         if (!program.versions.some((version) => version.number.value === number.value))
-          this.say('extends', `${where} version ${number.value}`, 'is new');
+          this.report('extends', `${where} version ${number.value}`, 'is new');
     }
     for (const program of after)
       if (!before.some(({ number, name }) => number.value === program.number.value || name === program.name))
-        this.say('extends', `program ${program.name}`, 'is new');
+        this.report('extends', `program ${program.name}`, 'is new');
   }
 
-  private gone(where: string, was: bigint, is: bigint | undefined): void {
-    this.say('breaks', where, is === undefined ? 'is gone' : `was number ${was}, is ${is}`);
+  private reportRemoved(where: string, was: bigint, is: bigint | undefined): void {
+    this.report('breaks', where, is === undefined ? 'is removed' : `was number ${was}, is ${is}`);
   }
 
-  private called(where: string, was: string, is: string): void {
-    if (was !== is) this.say('ok', where, `${was} is called ${is} now`);
+  private reportRenamed(where: string, was: string, is: string): void {
+    if (was !== is) this.report('ok', where, `${was} is renamed to ${is}`);
   }
 
   private procedures(before: readonly Procedure[], after: readonly Procedure[], where: string): void {
@@ -167,20 +172,20 @@ class Diff {
       const named = after.find((each) => each.name === procedure.name);
       const same = after.find((each) => each.number.value === procedure.number.value);
       if (named !== undefined && named !== same) {
-        this.gone(here, procedure.number.value, named.number.value);
+        this.reportRemoved(here, procedure.number.value, named.number.value);
         continue;
       }
       if (same === undefined) {
-        this.say('breaks', here, 'is gone');
+        this.report('breaks', here, 'is removed');
         continue;
       }
-      if (same.name !== procedure.name) this.say('ok', here, `is called ${same.name} now`);
+      if (same.name !== procedure.name) this.report('ok', here, `is renamed to ${same.name}`);
       this.arguments(procedure, same, here);
       this.type(procedure.result, same.result, `${here} result`);
     }
     for (const { name, number } of after)
       if (!before.some((each) => each.number.value === number.value || each.name === name))
-        this.say('extends', `${where} procedure ${name}`, 'is new');
+        this.report('extends', `${where} procedure ${name}`, 'is new');
   }
 
   private arguments(before: Procedure, after: Procedure, where: string): void {
@@ -190,7 +195,7 @@ class Diff {
         this.type(arg.type, (now[i] as Field).type, `${where} argument ${i + 1}`);
       return;
     }
-    // One struct and its members one after the other are the same bytes.
+    // A struct has the same encoding as its members in sequence.
     const bytes = (keys: WireKeys, args: readonly Field[]): string =>
       args
         .flatMap(({ type }) => {
@@ -203,10 +208,10 @@ class Diff {
         .filter((key) => key !== '')
         .join(' ');
     const isSame = bytes(this.oldKeys, old) === bytes(this.newKeys, now);
-    this.say(
+    this.report(
       isSame ? 'ok' : 'breaks',
       where,
-      `took ${old.length} arguments, takes ${now.length}${isSame ? ': the same bytes' : ''}`,
+      `had ${old.length} arguments, has ${now.length}${isSame ? ': the same encoding' : ''}`,
     );
   }
 
@@ -216,17 +221,18 @@ class Diff {
       this.pair(before.type, after.type);
       return;
     }
-    const [x, y] = [view(a), view(b)];
+    const [x, y] = [wireForm(a), wireForm(b)];
     if (x.kind === 'named' && y.kind === 'named' && x.type.kind === y.type.kind) {
       const [was, is] = [x.type.name, y.type.name];
       const isThere = this.after.types.some(({ name }) => name === was);
-      if (was !== is) this.say('ok', where, isThere ? `was ${was}, is ${is}` : `${was} is called ${is} now`);
+      if (was !== is)
+        this.report('ok', where, isThere ? `was ${was}, is ${is}` : `${was} is renamed to ${is}`);
       this.pair(x.type, y.type);
       return;
     }
     const [was, is] = [text(before), text(after)];
     if (x.kind === 'bytes' && y.kind === 'bytes') {
-      if (a.kind !== b.kind) this.say('ok', where, `was ${was}, is ${is}: the same bytes`);
+      if (a.kind !== b.kind) this.report('ok', where, `was ${was}, is ${is}: the same encoding`);
       this.bound(x.max, y.max, where);
     } else if (x.kind === 'array' && y.kind === 'array') {
       this.bound(x.max, y.max, where);
@@ -241,19 +247,19 @@ class Diff {
     } else if (x.kind === 'fixedBytes' && y.kind === 'fixedBytes') this.size(x.size, y.size, 'bytes', where);
     else if (x.kind === y.kind && x.kind !== 'named') return;
     else if (this.oldKeys.of(before) === this.newKeys.of(after))
-      this.say('ok', where, `was ${was}, is ${is}: the same bytes`);
-    else this.say(widens(a, b) ? 'extends' : 'breaks', where, `was ${was}, is ${is}`);
+      this.report('ok', where, `was ${was}, is ${is}: the same encoding`);
+    else this.report(widens(a, b) ? 'extends' : 'breaks', where, `was ${was}, is ${is}`);
   }
 
   private size(was: number, is: number, what: string, where: string): void {
-    if (was !== is) this.say('breaks', where, `was ${was} ${what}, is ${is}`);
+    if (was !== is) this.report('breaks', where, `was ${was} ${what}, is ${is}`);
   }
 
   private bound(before: number | undefined, after: number | undefined, where: string): void {
     const [a, b] = [before ?? 2 ** 32 - 1, after ?? 2 ** 32 - 1];
     if (a === b) return;
     const how = b < a ? 'narrower' : 'wider';
-    this.say(
+    this.report(
       b < a ? 'breaks' : 'extends',
       where,
       `the bound was ${before ?? 'none'}, is ${after ?? 'none'}: ${how}`,
@@ -280,7 +286,7 @@ class Diff {
     } else if (before.kind !== after.kind) {
       const isSame = this.keyOf(before) === this.newKeyOf(after);
       const what = `was ${article(before.kind)}, is ${article(after.kind)}`;
-      this.say(isSame ? 'ok' : 'breaks', where, isSame ? `${what}: the same bytes` : what);
+      this.report(isSame ? 'ok' : 'breaks', where, isSame ? `${what}: the same encoding` : what);
     }
   }
 
@@ -290,22 +296,23 @@ class Diff {
       const named = after.members.find((each) => each.name === name);
       const same = after.members.find((each) => each.value === value);
       if (named !== undefined && named.value !== value)
-        this.say('breaks', here, `was ${value}, is ${named.value}`);
-      else if (named === undefined && same !== undefined) this.say('ok', here, `is called ${same.name} now`);
-      else if (named === undefined) this.say('breaks', here, 'is gone: its value is refused');
+        this.report('breaks', here, `was ${value}, is ${named.value}`);
+      else if (named === undefined && same !== undefined)
+        this.report('ok', here, `is renamed to ${same.name}`);
+      else if (named === undefined) this.report('breaks', here, 'is removed: its value is refused');
     }
     for (const { name, value } of after.members)
       if (!before.members.some((each) => each.name === name || each.value === value))
-        this.say('extends', `${where} member ${name}`, `is new: those made before refuse the value ${value}`);
+        this.report('extends', `${where} member ${name}`, `is new: old peers refuse the value ${value}`);
   }
 
   private struct(before: StructType, after: StructType, where: string): void {
     const [old, now] = [fieldsOf(before), fieldsOf(after)];
-    const names = (fields: readonly Part[]): string => fields.map((field) => field.name).join(', ');
+    const names = (fields: readonly StructMember[]): string => fields.map((field) => field.name).join(', ');
     const isReordered =
       names(old) !== names(now) && names(old.toSorted(byName)) === names(now.toSorted(byName));
     if (isReordered) {
-      this.say('breaks', where, `the order was ${names(old)}, is ${names(now)}`);
+      this.report('breaks', where, `the order was ${names(old)}, is ${names(now)}`);
       return;
     }
     const steps = align(
@@ -317,14 +324,14 @@ class Diff {
     let last: string | undefined;
     for (const [i, { before: a, after: b }] of steps.entries()) {
       if (a !== undefined && b !== undefined) {
-        if (a.name !== b.name) this.say('ok', `${where} member ${a.name}`, `is called ${b.name} now`);
+        if (a.name !== b.name) this.report('ok', `${where} member ${a.name}`, `is renamed to ${b.name}`);
         this.type(a.type, b.type, `${where} member ${a.name}`);
       } else {
         const rest = steps.slice(i).some((step) => step.before !== undefined && step.after !== undefined);
-        const place = last === undefined ? 'at the start' : `after ${last}`;
+        const position = last === undefined ? 'at the start' : `after ${last}`;
         if (b !== undefined)
-          this.say('breaks', `${where} member ${b.name}`, rest ? `is new, ${place}` : 'is new');
-        else if (a !== undefined) this.say('breaks', `${where} member ${a.name}`, 'is gone');
+          this.report('breaks', `${where} member ${b.name}`, rest ? `is new, ${position}` : 'is new');
+        else if (a !== undefined) this.report('breaks', `${where} member ${a.name}`, 'is removed');
       }
       last = b?.name ?? last;
     }
@@ -333,60 +340,60 @@ class Diff {
   private union(before: UnionType, after: UnionType, where: string): void {
     const [from, to] = [before.discriminant, after.discriminant];
     if (from.name !== to.name)
-      this.say('ok', `${where} discriminant ${from.name}`, `is called ${to.name} now`);
+      this.report('ok', `${where} discriminant ${from.name}`, `is renamed to ${to.name}`);
     const [old, now] = [new Arms(before), new Arms(after)];
     const [a, b] = [unalias(from.type), unalias(to.type)];
-    // Which numbers a union without a default takes is said by its cases, not by the type they are of.
-    if (a.kind !== b.kind && isWord(a) && isWord(b) && old.otherwise === undefined)
-      this.say('ok', `${where} discriminant`, `was ${text(from.type)}, is ${text(to.type)}`);
+    // The values of a union without a default are those of its cases, whatever the type of the discriminant.
+    if (a.kind !== b.kind && isWord(a) && isWord(b) && old.defaultArm === undefined)
+      this.report('ok', `${where} discriminant`, `was ${text(from.type)}, is ${text(to.type)}`);
     else this.type(from.type, to.type, `${where} discriminant`);
     for (const [value, each] of new Map([...old.cases, ...now.cases])) {
-      // Of a value that is no member of the enum, its enum is told.
+      // A value that is not a member of the enum is reported with the enum.
       const [a, b] = [old.arm(value), now.arm(value)];
       if (a === b || (a === undefined && b === undefined)) continue;
       this.arm(a, b, `${where} case ${caseText(before, after, each)}`);
     }
     const rest = (old.legal ?? []).filter((value) => now.legal?.includes(value) !== false);
     const isReached = rest.some((value) => !old.cases.has(String(value)) && !now.cases.has(String(value)));
-    if (old.legal === undefined || isReached) this.arm(old.otherwise, now.otherwise, `${where} default`);
+    if (old.legal === undefined || isReached) this.arm(old.defaultArm, now.defaultArm, `${where} default`);
   }
 
   private arm(before: Field | null | undefined, after: Field | null | undefined, where: string): void {
     if (before === undefined && after === undefined) return;
-    if (before === undefined) this.say('extends', where, 'is new: those made before refuse it');
-    else if (after === undefined) this.say('breaks', where, 'is gone');
+    if (before === undefined) this.report('extends', where, 'is new: old peers refuse it');
+    else if (after === undefined) this.report('breaks', where, 'is removed');
     else if (before === null || after === null) {
-      if (before !== after) this.say('breaks', where, `was ${armText(before)}, is ${armText(after)}`);
+      if (before !== after) this.report('breaks', where, `was ${armText(before)}, is ${armText(after)}`);
     } else {
-      if (before.name !== after.name) this.say('ok', where, `${before.name} is called ${after.name} now`);
+      if (before.name !== after.name) this.report('ok', where, `${before.name} is renamed to ${after.name}`);
       this.type(before.type, after.type, where);
     }
   }
 
-  private say(level: Level, where: string, what: string): void {
+  private report(level: Level, where: string, what: string): void {
     this.changes.push({ level, where, what });
   }
 }
 
-type Part = Pick<Field, 'name' | 'type'>;
+type StructMember = Pick<Field, 'name' | 'type'>;
 
-/** The members of a struct, the link of a list's node included. */
-function fieldsOf(type: StructType): readonly Part[] {
+/** The members of a struct, including the link of a node of a linked list. */
+function fieldsOf(type: StructType): readonly StructMember[] {
   if (type.link === undefined) return type.fields;
   return [...type.fields, { name: type.link, type: { kind: 'list', node: type, minLength: 0 } }];
 }
 
-/** Which arm each discriminant chooses. */
+/** The arms of a union by the values of the discriminant. */
 class Arms {
-  /** By number, since one interface may say `case TRUE` and the other `case 1`. */
+  /** By number, since `case TRUE` and `case 1` are equal. */
   readonly cases = new Map<string, Case>();
   readonly legal: readonly number[] | undefined;
-  readonly otherwise: Field | null | undefined;
+  readonly defaultArm: Field | null | undefined;
   private readonly fields = new Map<string, Field | null>();
 
   constructor(type: UnionType) {
     this.legal = legalValues(type.discriminant.type);
-    this.otherwise = type.otherwise;
+    this.defaultArm = type.defaultArm;
     for (const { cases, field } of type.arms)
       for (const each of cases) {
         this.cases.set(numberOf(each), each);
@@ -397,7 +404,7 @@ class Arms {
   arm(value: string): Field | null | undefined {
     if (this.legal !== undefined && !this.legal.includes(Number(value))) return undefined;
     const own = this.fields.get(value);
-    return own === undefined ? this.otherwise : own;
+    return own === undefined ? this.defaultArm : own;
   }
 }
 
@@ -405,7 +412,7 @@ function numberOf(each: Case): string {
   return typeof each.value === 'boolean' ? String(Number(each.value)) : String(each.value);
 }
 
-/** A case by the name of its enum's member, where it has one. */
+/** A case, by the name of its enum member if there is one. */
 function caseText(before: UnionType, after: UnionType, each: Case): string {
   for (const type of [before, after]) {
     const of = unalias(type.discriminant.type);
@@ -420,7 +427,7 @@ function armText(field: Field | null): string {
   return field === null ? 'void' : text(field.type);
 }
 
-type View =
+type WireForm =
   | { readonly kind: 'bytes'; readonly max: number | undefined }
   | { readonly kind: 'fixedBytes'; readonly size: number }
   | { readonly kind: 'array'; readonly element: Type; readonly max: number | undefined }
@@ -428,8 +435,8 @@ type View =
   | { readonly kind: 'named'; readonly type: NamedType }
   | { readonly kind: Scalar };
 
-/** What a type is to the wire, where several are one: an optional is an array of at most one element. */
-function view(type: Type): View {
+/** Normalizes types with the same encoding: an optional is an array of at most one element. */
+function wireForm(type: Type): WireForm {
   switch (type.kind) {
     case 'string':
     case 'opaque':
@@ -455,7 +462,7 @@ function view(type: Type): View {
   }
 }
 
-/** Whether all numbers of the old type are numbers of the new one, and in the same bytes: enum, bool, int, unsigned. */
+/** Whether the new type has all values of the old one, with the same encoding: enum, bool, int, unsigned. */
 function widens(before: Type, after: Type): boolean {
   const old = legalValues(before);
   if (old === undefined) return false;
@@ -465,7 +472,7 @@ function widens(before: Type, after: Type): boolean {
   return now !== undefined && old.every((value) => now.includes(value));
 }
 
-/** Whether a discriminant is one word of the wire, which a case compares as a number. */
+/** Whether a discriminant is encoded in 4 bytes, so that its cases are comparable as numbers. */
 function isWord(type: Type): boolean {
   return type.kind === 'int' || type.kind === 'uint' || legalValues(type) !== undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * One layout for `.x` files: two columns for each brace, one declaration a line, comments, `%` lines and directives
- * where they were. It works on tokens, changes none of them, and gives the same text for its own output.
+ * Formats `.x` files: indentation of two columns per brace, one declaration per line; comments, `%` lines and directives
+ * keep their positions. It works on tokens and changes none of them. Formatting its own output has no effect.
  */
 
 import type { Source } from '../model/errors.js';
@@ -9,38 +9,40 @@ import { scan } from '../syntax/scanner.js';
 const INDENT = 2;
 const TAB = 8;
 
-/** A token, a comment, or a line that stays as it is; with the line breaks before it. */
-interface Piece {
+/** A token, a comment, or a line that is not changed; with the number of line breaks before it. */
+interface Segment {
   readonly kind: 'token' | 'comment' | 'raw';
   readonly text: string;
   readonly breaks: number;
-  /** Where a comment began, tabs counted to the next multiple of 8. */
+  /** The column in which a comment begins, with tab stops every 8 columns. */
   readonly column: number;
 }
 
 /**
- * `text` in the one layout. Throws `Error` where that would change a token or a comment, as in a file whose last
- * comment has no end.
+ * Formats `text`. Throws `Error` if that would change a token or a comment, for example if the last comment has no end.
  */
 export function format(text: string): string {
   const plain = text.replaceAll('\r\n', '\n').replace(/^\ufeff/, '');
-  const printer = new Printer();
-  for (const piece of pieces(plain)) printer.put(piece);
-  const done = printer.end();
-  if (essence(done) !== essence(plain)) throw new Error('this file cannot be laid out without changing it');
+  const formatter = new Formatter();
+  for (const segment of segments(plain)) formatter.add(segment);
+  const done = formatter.result();
+  if (contentOf(done) !== contentOf(plain))
+    throw new Error('this file cannot be formatted without changing its meaning');
   return done;
 }
 
-/** All that a layout must keep, in its order. */
-function essence(text: string): string {
-  return JSON.stringify(pieces(text).map((piece) => [piece.kind, piece.text.replaceAll(/\s+/g, ' ').trim()]));
+/** The tokens and comments in order, without white space: what formatting must not change. */
+function contentOf(text: string): string {
+  return JSON.stringify(
+    segments(text).map((segment) => [segment.kind, segment.text.replaceAll(/\s+/g, ' ').trim()]),
+  );
 }
 
-function pieces(text: string): Piece[] {
+function segments(text: string): Segment[] {
   const source: Source = { name: '', text };
-  const found: Piece[] = [];
+  const found: Segment[] = [];
   let breaks = 0;
-  const add = (kind: Piece['kind'], start: number, end: number): void => {
+  const add = (kind: Segment['kind'], start: number, end: number): void => {
     const written = text.slice(start, end);
     found.push({
       kind,
@@ -53,7 +55,7 @@ function pieces(text: string): Piece[] {
   let from = 0;
   for (const { kind, span } of scan(source)) {
     for (let at = from; at < span.start; ) {
-      const end = gapEnd(text, at, span.start);
+      const end = endOfGap(text, at, span.start);
       if (text[at] === '\n') breaks += 1;
       else if (text[at] === '/') add('comment', at, end);
       else if (text[at] === '%') add('raw', at, end);
@@ -66,8 +68,8 @@ function pieces(text: string): Piece[] {
   return found;
 }
 
-/** Where what begins at `at`, between two tokens, ends: a comment, a `%` line with those that carry it on, a blank. */
-function gapEnd(text: string, at: number, limit: number): number {
+/** The end of what begins at `at` between two tokens: a comment, a `%` line with its continuation lines, or a blank. */
+function endOfGap(text: string, at: number, limit: number): number {
   const ending = (mark: string, length: number): number => {
     const found = text.indexOf(mark, at + 2);
     return found === -1 || found + length > limit ? limit : found + length;
@@ -90,10 +92,10 @@ function columnOf(text: string, at: number): number {
   return column;
 }
 
-/** What stands in braces, for where its lines end. */
+/** A block in braces. */
 interface Block {
   readonly kind: string;
-  /** Behind the `:` of a case: an arm is indented once more. */
+  /** After the `:` of a case: an arm is indented by one more level. */
   isArm: boolean;
 }
 
@@ -101,44 +103,44 @@ const BLOCKS = new Set(['enum', 'union', 'struct', 'program', 'version', 'namesp
 const NO_SPACE_BEFORE = new Set([';', ',', ')', ']', '>', ':', '[', '<', '::']);
 const NO_SPACE_AFTER = new Set(['(', '[', '<', '*', '-', '::']);
 
-class Printer {
+class Formatter {
   private readonly lines: string[] = [];
   private line = '';
   private readonly blocks: Block[] = [];
   private keyword = '';
   private parens = 0;
-  private last: Piece | undefined;
-  /** The line is over, but a comment behind it may follow. */
-  private isOver = true;
-  /** The last comment stands behind a line that was over. */
-  private isTail = false;
-  /** Nothing of a declaration stands yet. */
+  private last: Segment | undefined;
+  /** The line is complete, but a comment may follow on it. */
+  private isLineEnded = true;
+  /** The last comment follows a complete line. */
+  private isTrailingComment = false;
+  /** The next token is the first of a declaration. */
   private isStart = true;
 
-  put(piece: Piece): void {
-    if (piece.kind === 'raw') this.raw(piece);
-    else if (piece.kind === 'comment') this.comment(piece);
-    else this.token(piece);
-    this.last = piece;
+  add(segment: Segment): void {
+    if (segment.kind === 'raw') this.raw(segment);
+    else if (segment.kind === 'comment') this.comment(segment);
+    else this.token(segment);
+    this.last = segment;
   }
 
-  end(): string {
-    this.finish();
+  result(): string {
+    this.flushLine();
     while (this.lines.at(-1) === '') this.lines.pop();
     return this.lines.length === 0 ? '' : `${this.lines.join('\n')}\n`;
   }
 
-  private finish(): void {
+  private flushLine(): void {
     if (this.line !== '') this.lines.push(this.line.trimEnd());
     this.line = '';
   }
 
-  /** Begins a line for `piece`, below an empty one where there was one. */
-  private begin(piece: Piece, isClosing = false): void {
-    this.finish();
+  /** Starts a line for `segment`, after an empty line if there was one. */
+  private startLine(segment: Segment, isClosing = false): void {
+    this.flushLine();
     const isFirst = this.lines.length === 0 || (this.last?.text === '{' && this.last.kind === 'token');
-    if (piece.breaks > 1 && !isFirst && !isClosing && this.lines.at(-1) !== '') this.lines.push('');
-    this.isOver = false;
+    if (segment.breaks > 1 && !isFirst && !isClosing && this.lines.at(-1) !== '') this.lines.push('');
+    this.isLineEnded = false;
   }
 
   private get block(): Block | undefined {
@@ -152,23 +154,24 @@ class Printer {
     return ' '.repeat(INDENT * (this.blocks.length + arm + rest));
   }
 
-  private raw(piece: Piece): void {
-    this.begin(piece);
-    this.lines.push(...piece.text.split('\n').map((line) => line.trimEnd()));
-    this.isOver = true;
+  private raw(segment: Segment): void {
+    this.startLine(segment);
+    this.lines.push(...segment.text.split('\n').map((line) => line.trimEnd()));
+    this.isLineEnded = true;
   }
 
-  private comment(piece: Piece): void {
-    const isBehind = piece.breaks === 0 && this.line !== '';
-    this.isTail = isBehind && this.isOver;
+  private comment(segment: Segment): void {
+    const isBehind = segment.breaks === 0 && this.line !== '';
+    this.isTrailingComment = isBehind && this.isLineEnded;
     if (isBehind)
-      this.line += this.isOver && this.last?.kind === 'token' ? '  ' : this.line.endsWith(' ') ? '' : ' ';
+      this.line +=
+        this.isLineEnded && this.last?.kind === 'token' ? '  ' : this.line.endsWith(' ') ? '' : ' ';
     else {
-      this.begin(piece);
+      this.startLine(segment);
       this.line = this.indent('');
     }
-    const shift = this.line.length - piece.column;
-    const [first = '', ...rest] = piece.text.split('\n');
+    const shift = this.line.length - segment.column;
+    const [first = '', ...rest] = segment.text.split('\n');
     this.line += first.trimEnd();
     for (const each of rest) {
       this.lines.push(this.line.trimEnd());
@@ -176,27 +179,28 @@ class Printer {
       const width = columnOf(each, each.search(/\S|$/));
       this.line = text === '' ? '' : ' '.repeat(Math.max(0, width + shift)) + text;
     }
-    if (piece.text.startsWith('//')) this.isOver = true;
+    if (segment.text.startsWith('//')) this.isLineEnded = true;
   }
 
-  private token({ ...piece }: Piece): void {
-    const { text } = piece;
+  private token({ ...segment }: Segment): void {
+    const { text } = segment;
     const isClosing = text === '}';
-    const isBelowComment = this.last?.kind === 'comment' && piece.breaks > 0;
+    const isBelowComment = this.last?.kind === 'comment' && segment.breaks > 0;
     if (isClosing) {
       this.blocks.pop();
       this.isStart = true;
     }
-    if (this.isOver || isBelowComment || (isClosing && this.line !== '') || this.line === '') {
-      const isGlued = this.line !== '' && this.last?.kind === 'comment' && piece.breaks === 0 && !this.isTail;
+    if (this.isLineEnded || isBelowComment || (isClosing && this.line !== '') || this.line === '') {
+      const isGlued =
+        this.line !== '' && this.last?.kind === 'comment' && segment.breaks === 0 && !this.isTrailingComment;
       if (!isGlued || isClosing) {
-        this.begin(piece, isClosing);
+        this.startLine(segment, isClosing);
         this.line = this.indent(text);
       } else this.line += ' ';
     } else if (this.isSpaced(text)) this.line += ' ';
     this.line += text;
     this.isStart = false;
-    this.follow(text);
+    this.afterToken(text);
   }
 
   private isSpaced(text: string): boolean {
@@ -207,27 +211,27 @@ class Printer {
     return text !== '(' || last.text === 'switch';
   }
 
-  /** What a token does to the lines behind it. */
-  private follow(text: string): void {
+  /** Updates the state after a token. */
+  private afterToken(text: string): void {
     if (text === '(') this.parens += 1;
     else if (text === ')') this.parens = Math.max(0, this.parens - 1);
     else if (this.parens > 0) return;
     else if (BLOCKS.has(text)) this.keyword = text;
     else if (text === '{') {
       this.blocks.push({ kind: this.keyword, isArm: false });
-      this.over();
+      this.endLine();
     } else if (text === ';') {
       if (this.block !== undefined) this.block.isArm = false;
-      this.over();
-    } else if (text === ',' && this.block?.kind === 'enum') this.over();
+      this.endLine();
+    } else if (text === ',' && this.block?.kind === 'enum') this.endLine();
     else if (text === ':' && this.block?.kind === 'union') {
       this.block.isArm = true;
-      this.over();
+      this.endLine();
     }
   }
 
-  private over(): void {
-    this.isOver = true;
+  private endLine(): void {
+    this.isLineEnded = true;
     this.isStart = true;
     this.keyword = '';
   }

@@ -1,26 +1,26 @@
 /**
- * What C's rpcgen (that of Debian's rpcsvc-proto) would not take of a file that this compiler takes: its grammar is
- * older than RFC 4506, and here it is read word for word. For those who share a `.x` with C. It says nothing of
- * meaning, and nothing of what a C compiler makes of rpcgen's output.
+ * Finds constructs that this compiler accepts and C's rpcgen (of Debian's rpcsvc-proto) does not: its grammar is older
+ * than RFC 4506. For users who share a `.x` with C. It checks the syntax only, not the meaning, and not whether a C
+ * compiler accepts the output of rpcgen.
  */
 
 import { Diagnostics, type Source, type Span } from '../model/errors.js';
 import { type PreprocessOptions, preprocess } from '../syntax/preprocess.js';
 import { scan, type Token } from '../syntax/scanner.js';
 
-/** How C's rpcgen is called. */
+/** Options of the check. */
 export interface PortableOptions extends PreprocessOptions {
-  /** The file's name, for messages. Default `input.x`. */
-  readonly name?: string;
-  /** As `rpcgen -N`, which takes several arguments. Default false. */
+  /** The file name, for messages. Default `input.x`. */
+  readonly name?: string | undefined;
+  /** As `rpcgen -N`, which accepts several arguments. Default false. */
   readonly newStyle?: boolean | undefined;
 }
 
-/** Throws {@link IdlError} (`IDL_PORTABLE`) with everything in `text` that C's rpcgen would refuse. */
+/** Throws {@link IdlError} (`IDL_PORTABLE`) with all constructs in `text` that C's rpcgen refuses. */
 export function checkPortable(text: string, options: PortableOptions = {}): void {
   const source: Source = { name: options.name ?? 'input.x', text };
   const diagnostics = new Diagnostics();
-  // What is no `.x` at all is told by the compiler itself.
+  // Other syntax errors are reported by the compiler.
   const { tokens } = preprocess(source, new Diagnostics(), options);
   checkComments(source, tokens, diagnostics);
   checkDirectives(source, diagnostics);
@@ -29,16 +29,16 @@ export function checkPortable(text: string, options: PortableOptions = {}): void
   diagnostics.throwIfAny();
 }
 
-/** `#` lines that C's preprocessor passes on, and rpcgen does not know. */
+/** Directives that cpp copies to its output, and rpcgen does not know. */
 const UNKNOWN_DIRECTIVE = /^#[ \t]*(?:pragma|ident|sccs)\b/;
-/** rpcgen reads lines of so many characters at most, and cuts longer ones wherever that falls. */
+/** The maximum line length of rpcgen, in characters. It splits longer lines at any position. */
 const MAX_LINE = 1022;
 
-function complain(diagnostics: Diagnostics, span: Span, what: string): void {
-  diagnostics.add('IDL_PORTABLE', span, `C's rpcgen does not take ${what}`);
+function report(diagnostics: Diagnostics, span: Span, what: string): void {
+  diagnostics.add('IDL_PORTABLE', span, `C's rpcgen does not accept ${what}`);
 }
 
-/** `//` comments, but for those in a group that `#if` leaves out. */
+/** `//` comments, except in a group that `#if` skips. */
 function checkComments(source: Source, kept: readonly Token[], diagnostics: Diagnostics): void {
   const starts = new Set(kept.filter(({ span }) => span.source === source).map(({ span }) => span.start));
   let from = 0;
@@ -49,25 +49,21 @@ function checkComments(source: Source, kept: readonly Token[], diagnostics: Diag
       .replaceAll(/\/\*.*?\*\/|^%.*$/gms, (all) => ' '.repeat(all.length));
     const at = gap.indexOf('//');
     if (at !== -1 && (starts.has(start) || token.kind === 'end'))
-      complain(
-        diagnostics,
-        { source, start: from + at, end: from + at + 2 },
-        'comments of //: /* */ is for both',
-      );
+      report(diagnostics, { source, start: from + at, end: from + at + 2 }, '// comments: use /* */');
     from = end;
   }
 }
 
 function checkDirectives(source: Source, diagnostics: Diagnostics): void {
   for (const { kind, text, span } of scan(source))
-    if (kind === 'directive' && UNKNOWN_DIRECTIVE.test(text)) complain(diagnostics, span, `this directive`);
+    if (kind === 'directive' && UNKNOWN_DIRECTIVE.test(text)) report(diagnostics, span, `this directive`);
 }
 
 function checkLines(source: Source, diagnostics: Diagnostics): void {
   let start = 0;
   for (const line of source.text.split('\n')) {
     if (line.length > MAX_LINE)
-      complain(
+      report(
         diagnostics,
         { source, start: start + MAX_LINE, end: start + MAX_LINE + 1 },
         `lines of more than ${MAX_LINE} characters`,
@@ -76,8 +72,8 @@ function checkLines(source: Source, diagnostics: Diagnostics): void {
   }
 }
 
-/** A definition that C's rpcgen would refuse. */
-class Refused extends Error {}
+/** Thrown to leave a definition that C's rpcgen refuses; the error is already reported. */
+class DefinitionRejected extends Error {}
 
 const BODIES = new Set(['struct', 'union', 'enum']);
 const KEYWORDS = new Set(
@@ -88,7 +84,7 @@ const KEYWORDS = new Set(
 );
 const PLAIN_TYPES = new Set('opaque string char int float double quadruple bool'.split(' '));
 
-/** rpcgen's own recursive descent, by the names it has there. */
+/** The recursive-descent parser of rpcgen, with its names. */
 class Recognizer {
   private at = 0;
   private readonly tokens: readonly Token[];
@@ -107,13 +103,13 @@ class Recognizer {
       try {
         this.definition();
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
+        if (!(error instanceof DefinitionRejected)) throw error;
         this.skip(start);
       }
     }
   }
 
-  /** Behind the next `;` outside of braces. */
+  /** Continues after the next `;` outside of braces. */
   private skip(start: number): void {
     let depth = 0;
     this.at = start;
@@ -133,19 +129,19 @@ class Recognizer {
     return this.token.text === text && this.token.kind !== 'string' && this.token.kind !== 'char';
   }
 
-  private takeIf(text: string): boolean {
+  private accept(text: string): boolean {
     if (!this.is(text)) return false;
     this.at += 1;
     return true;
   }
 
   private refuse(what: string, token = this.token): never {
-    complain(this.diagnostics, token.span, what);
-    throw new Refused();
+    report(this.diagnostics, token.span, what);
+    throw new DefinitionRejected();
   }
 
-  private take(text: string): void {
-    if (!this.takeIf(text)) this.refuse(`${this.shown} where it expects '${text}'`);
+  private expect(text: string): void {
+    if (!this.accept(text)) this.refuse(`${this.shown} where it expects '${text}'`);
   }
 
   private get shown(): string {
@@ -160,7 +156,7 @@ class Recognizer {
 
   private definition(): void {
     const { text } = this.token;
-    if (text === ';') this.refuse('a ; too many');
+    if (text === ';') this.refuse('an empty definition (;)');
     if (text === 'namespace') this.refuse('namespaces');
     this.at += 1;
     if (text === 'const') this.constant();
@@ -173,12 +169,12 @@ class Recognizer {
       this.at -= 1;
       this.refuse(`${this.shown} where it expects a definition`);
     }
-    this.take(';');
+    this.expect(';');
   }
 
   private constant(): void {
     this.name();
-    this.take('=');
+    this.expect('=');
     if (this.token.kind === 'string') {
       if (this.token.text.includes('\\"')) this.refuse('a \\" in a string');
       this.at += 1;
@@ -192,13 +188,13 @@ class Recognizer {
       this.name();
       return;
     }
-    if (token.kind === 'char') this.refuse('a character as a number, but behind case');
-    const isNegative = this.takeIf('-');
+    if (token.kind === 'char') this.refuse('a character constant except after case');
+    const isNegative = this.accept('-');
     const digits = this.token;
     const written = digits.span.source.text.slice(digits.span.start, digits.span.end);
     if (digits.kind !== 'number')
       this.refuse(isNegative ? 'a - before a name' : `${this.shown} as a number`, token);
-    if (isNegative && digits.span.start !== token.span.end) this.refuse('a space behind -', token);
+    if (isNegative && digits.span.start !== token.span.end) this.refuse('a space after -', token);
     if (!/^(?:0x[0-9a-fA-F]*|[0-9]+)$/.test(written) && digits.macro === undefined)
       this.refuse(`'${written}' as a number`, digits);
     if (isNegative && written.startsWith('0x')) this.refuse('a negative number in hexadecimal', token);
@@ -207,51 +203,51 @@ class Recognizer {
 
   private struct(): void {
     this.name();
-    this.take('{');
+    this.expect('{');
     do {
       this.declaration('struct');
-      this.take(';');
+      this.expect(';');
     } while (!this.is('}'));
-    this.take('}');
+    this.expect('}');
   }
 
   private union(): void {
     this.name();
-    this.take('switch');
-    this.take('(');
+    this.expect('switch');
+    this.expect('(');
     this.declaration('union');
-    this.take(')');
-    this.take('{');
+    this.expect(')');
+    this.expect('{');
     if (!this.is('case')) this.refuse('a union without a case');
-    while (this.takeIf('case')) {
+    while (this.accept('case')) {
       if (this.token.kind === 'char') {
-        if (!/^'[^\\]'$/.test(this.token.text)) this.refuse('a \\ in a character');
+        if (!/^'[^\\]'$/.test(this.token.text)) this.refuse('a \\ in a character constant');
         this.at += 1;
       } else this.number();
-      this.take(':');
+      this.expect(':');
       if (this.is('case')) continue;
-      if (this.is('default')) this.refuse('default: behind case: without an arm between');
+      if (this.is('default')) this.refuse('default: directly after case');
       this.declaration('union');
-      this.take(';');
+      this.expect(';');
     }
-    if (this.takeIf('default')) {
-      this.take(':');
+    if (this.accept('default')) {
+      this.expect(':');
       this.declaration('union');
-      this.take(';');
-      if (this.is('case')) this.refuse('a case behind the default');
+      this.expect(';');
+      if (this.is('case')) this.refuse('a case after the default');
     }
-    this.take('}');
+    this.expect('}');
   }
 
   private enum(): void {
     this.name();
-    this.take('{');
+    this.expect('{');
     do {
-      if (this.is('}')) this.refuse('a , behind the last member of an enum, or an enum without members');
+      if (this.is('}')) this.refuse('a comma after the last member of an enum, or an enum without members');
       this.name();
-      if (this.takeIf('=')) this.number();
-    } while (this.takeIf(','));
-    this.take('}');
+      if (this.accept('=')) this.number();
+    } while (this.accept(','));
+    this.expect('}');
   }
 
   /** get_declaration: of a member, an arm, a discriminant or a typedef. */
@@ -259,22 +255,21 @@ class Recognizer {
     const type = this.type(of);
     if (type.text === 'void') return;
     const star = this.token;
-    const isPointer = this.takeIf('*');
+    const isPointer = this.accept('*');
     if (this.is('*')) this.refuse('a pointer to a pointer');
     if (isPointer && (type.text === 'string' || type.text === 'opaque'))
-      this.refuse(`a pointer to ${type.text}: it wants a typedef between`, star);
+      this.refuse(`a pointer to ${type.text}: use a typedef`, star);
     this.name();
     const bracket = this.token;
-    const isFixed = this.takeIf('[');
-    const isVariable = !isFixed && this.takeIf('<');
-    if (isPointer && (isFixed || isVariable))
-      this.refuse('an array of pointers: it wants a typedef between', bracket);
+    const isFixed = this.accept('[');
+    const isVariable = !isFixed && this.accept('<');
+    if (isPointer && (isFixed || isVariable)) this.refuse('an array of pointers: use a typedef', bracket);
     if (isFixed) {
       this.number();
-      this.take(']');
-    } else if (isVariable && !this.takeIf('>')) {
+      this.expect(']');
+    } else if (isVariable && !this.accept('>')) {
       this.number();
-      this.take('>');
+      this.expect('>');
     }
     if (type.text === 'string' && !isVariable) this.refuse('a string without <>', type);
     if (type.text === 'opaque' && !isVariable && !isFixed) this.refuse('opaque without <> or []', type);
@@ -286,21 +281,20 @@ class Recognizer {
     const { token } = this;
     if (BODIES.has(token.text)) {
       this.at += 1;
-      if (this.is('{') || this.is('switch'))
-        this.refuse(`a ${token.text} without a name inside another`, token);
+      if (this.is('{') || this.is('switch')) this.refuse(`an anonymous ${token.text}`, token);
       this.name();
-      if (this.is('{') || this.is('switch')) this.refuse(`the body of a ${token.text} inside another`, token);
+      if (this.is('{') || this.is('switch')) this.refuse(`a nested ${token.text} body`, token);
       return token;
     }
     if (token.text === 'unsigned') {
       this.at += 1;
-      if (this.takeIf('char') || this.takeIf('int')) return token;
-      if (this.takeIf('short') || this.takeIf('long') || this.takeIf('hyper')) this.takeIf('int');
+      if (this.accept('char') || this.accept('int')) return token;
+      if (this.accept('short') || this.accept('long') || this.accept('hyper')) this.accept('int');
       return token;
     }
     if (token.text === 'short' || token.text === 'long' || token.text === 'hyper') {
       this.at += 1;
-      this.takeIf('int');
+      this.accept('int');
       return token;
     }
     if (token.text === 'void') {
@@ -315,54 +309,54 @@ class Recognizer {
 
   private program(): void {
     this.name();
-    this.take('{');
+    this.expect('{');
     do {
       if (!this.is('version'))
         this.refuse(this.is('}') ? 'a program without versions' : `${this.shown} where it expects 'version'`);
       this.at += 1;
       this.name();
-      this.take('{');
+      this.expect('{');
       if (this.is('}')) this.refuse('a version without procedures');
       do this.procedure();
       while (!this.is('}'));
       this.numbered();
     } while (!this.is('}'));
-    this.take('}');
-    this.take('=');
+    this.expect('}');
+    this.expect('=');
     this.number();
   }
 
   private numbered(): void {
-    this.take('}');
-    this.take('=');
+    this.expect('}');
+    this.expect('=');
     this.number();
-    this.take(';');
+    this.expect(';');
   }
 
   private procedure(): void {
     const result = this.type('result');
-    if (result.text === 'opaque') this.refuse('opaque as a result: it wants a typedef', result);
-    if (this.is('*')) this.refuse('a pointer as a result: it wants a typedef');
-    if (this.is('<') || this.is('[')) this.refuse('an array as a result: it wants a typedef');
+    if (result.text === 'opaque') this.refuse('opaque as a result: use a typedef', result);
+    if (this.is('*')) this.refuse('a pointer as a result: use a typedef');
+    if (this.is('<') || this.is('[')) this.refuse('an array as a result: use a typedef');
     this.name();
-    this.take('(');
+    this.expect('(');
     if (!this.is(')')) {
       let isVoid = this.argument();
       while (this.is(',')) {
-        if (!this.newStyle) this.refuse('several arguments, but as rpcgen -N');
-        if (isVoid) this.refuse('void beside other arguments');
+        if (!this.newStyle) this.refuse('several arguments, except with rpcgen -N');
+        if (isVoid) this.refuse('void with other arguments');
         this.at += 1;
-        if (this.is('void')) this.refuse('void beside other arguments');
+        if (this.is('void')) this.refuse('void with other arguments');
         isVoid = this.argument();
       }
     }
-    this.take(')');
-    this.take('=');
+    this.expect(')');
+    this.expect('=');
     this.number();
-    this.take(';');
+    this.expect(';');
   }
 
-  /** get_prog_declaration; whether it is void. */
+  /** get_prog_declaration; returns whether it is void. */
   private argument(): boolean {
     const type = this.type('argument');
     const named = (): void => {
@@ -370,17 +364,17 @@ class Recognizer {
     };
     named();
     if (type.text === 'void') return true;
-    if (type.text === 'opaque') this.refuse('opaque as an argument: it wants a typedef', type);
+    if (type.text === 'opaque') this.refuse('opaque as an argument: use a typedef', type);
     const star = this.token;
-    if (this.takeIf('*')) {
-      if (type.text === 'string') this.refuse('a pointer to string as an argument: it wants a typedef', star);
+    if (this.accept('*')) {
+      if (type.text === 'string') this.refuse('a pointer to string as an argument: use a typedef', star);
       named();
     }
     if (this.is('[') || (this.is('<') && type.text !== 'string'))
-      this.refuse('an array as an argument: it wants a typedef');
-    if (this.takeIf('<') && !this.takeIf('>')) {
+      this.refuse('an array as an argument: use a typedef');
+    if (this.accept('<') && !this.accept('>')) {
       this.number();
-      this.take('>');
+      this.expect('>');
     }
     return false;
   }

@@ -20,13 +20,13 @@ export interface Procedure<A = unknown, R = unknown> {
    * True where running it twice is as good as once, as with a look-up: calls over UDP then take no room
    * in the duplicate request cache. Default false.
    */
-  readonly idempotent?: boolean;
+  readonly idempotent?: boolean | undefined;
   /**
    * How long one call may take, in milliseconds, as the `.x` says it (`@rpc:deadline`). Clients wait that long where neither
    * the call nor the client says `timeoutMs`; servers answer SYSTEM_ERR after it, where they allow no less (`callTimeoutMs`).
    * From 1 to 2^31-1.
    */
-  readonly deadlineMs?: number;
+  readonly deadlineMs?: number | undefined;
 }
 
 /** What may be said of one call; what is not said is taken from the client's own options. */

@@ -462,10 +462,10 @@ export const authsys_parmsCodec: Codec<authsys_parms> = /* @__PURE__ */ codec(
   decodeAuthsys_parms,
 );
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'bd958bc94519c92b00bfcc3b';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     auth_flavor: ['enum', auth_flavor],

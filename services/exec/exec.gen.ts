@@ -292,7 +292,7 @@ export class ExecProgV1Client {
   }
 }
 
-/** What serves EXEC_PROG version 1. */
+/** The handlers of EXEC_PROG version 1. */
 export interface ExecProgV1Handlers {
   call(args: exec_call, context: CallContext): exec_result | Promise<exec_result>;
 
@@ -300,7 +300,7 @@ export interface ExecProgV1Handlers {
   list(context: CallContext): exec_functions | Promise<exec_functions>;
 }
 
-/** EXEC_PROG version 1, served by `handlers`. */
+/** The service of EXEC_PROG version 1 that calls `handlers`. */
 export function createExecProgV1(handlers: ExecProgV1Handlers): Service {
   return {
     program: EXEC_PROG,
@@ -319,10 +319,10 @@ export function createExecProgV1(handlers: ExecProgV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'a1b1b55126f83f2bdae048a9';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     exec_name: ['string', 64, 'strict'],

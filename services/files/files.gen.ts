@@ -679,7 +679,7 @@ export class FilesProgV1Client {
   }
 }
 
-/** What serves FILES_PROG version 1. */
+/** The handlers of FILES_PROG version 1. */
 export interface FilesProgV1Handlers {
   /** Says what is to come. The same offer again goes on with the same upload. */
   begin(args: files_offer, context: CallContext): files_begin_result | Promise<files_begin_result>;
@@ -712,7 +712,7 @@ export interface FilesProgV1Handlers {
   sendAll(args: string, context: CallContext): files_status | Promise<files_status>;
 }
 
-/** FILES_PROG version 1, served by `handlers`. */
+/** The service of FILES_PROG version 1 that calls `handlers`. */
 export function createFilesProgV1(handlers: FilesProgV1Handlers): Service {
   return {
     program: FILES_PROG,
@@ -763,10 +763,10 @@ export function createFilesProgV1(handlers: FilesProgV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'a0f6073ccab46f8eb086a983';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     files_name: ['string', 255, 'strict'],

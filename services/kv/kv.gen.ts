@@ -594,7 +594,7 @@ export class KvProgV1Client {
   }
 }
 
-/** What serves KV_PROG version 1. */
+/** The handlers of KV_PROG version 1. */
 export interface KvProgV1Handlers {
   /** Stores a new key. */
   put(args: kv_write, context: CallContext): kv_change_result | Promise<kv_change_result>;
@@ -615,7 +615,7 @@ export interface KvProgV1Handlers {
   watch(args: kv_interest, context: CallContext): kv_watch_result | Promise<kv_watch_result>;
 }
 
-/** KV_PROG version 1, served by `handlers`. */
+/** The service of KV_PROG version 1 that calls `handlers`. */
 export function createKvProgV1(handlers: KvProgV1Handlers): Service {
   return {
     program: KV_PROG,
@@ -654,10 +654,10 @@ export function createKvProgV1(handlers: KvProgV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = '8f3dca9b21c0768a368f12d0';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     kv_key: ['string', 1024, 'strict'],

@@ -330,7 +330,7 @@ export class MethodsProgV1Client {
   }
 }
 
-/** What serves METHODS_PROG version 1. */
+/** The handlers of METHODS_PROG version 1. */
 export interface MethodsProgV1Handlers {
   call(args: methods_call, context: CallContext): methods_outcome | Promise<methods_outcome>;
 
@@ -344,7 +344,7 @@ export interface MethodsProgV1Handlers {
   signature(args: methods_name, context: CallContext): methods_about | Promise<methods_about>;
 }
 
-/** METHODS_PROG version 1, served by `handlers`. */
+/** The service of METHODS_PROG version 1 that calls `handlers`. */
 export function createMethodsProgV1(handlers: MethodsProgV1Handlers): Service {
   return {
     program: METHODS_PROG,
@@ -375,10 +375,10 @@ export function createMethodsProgV1(handlers: MethodsProgV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = '0e01a74027f69d4bdf04c1e3';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     methods_name: ['string', 255, 'strict'],

@@ -34,7 +34,7 @@ export const dir_listCodec: Codec<dir_list> = /* @__PURE__ */ codec(
 
 /**
  * One name.
- * A node of a linked list, which is an array here; the wire's `next` is its order.
+ * A node of a linked list. The list is an array; the member `next` is implied by the order.
  */
 export type dir_node = {
   /** at most 1024 bytes */
@@ -154,13 +154,13 @@ export class RemotedirProgV1Client {
   }
 }
 
-/** What serves REMOTEDIR_PROG version 1. */
+/** The handlers of REMOTEDIR_PROG version 1. */
 export interface RemotedirProgV1Handlers {
   /** The names in a directory, sorted by their bytes, without "." and "..". */
   dirReaddir(args: dir_path, context: CallContext): dir_result | Promise<dir_result>;
 }
 
-/** REMOTEDIR_PROG version 1, served by `handlers`. */
+/** The service of REMOTEDIR_PROG version 1 that calls `handlers`. */
 export function createRemotedirProgV1(handlers: RemotedirProgV1Handlers): Service {
   return {
     program: REMOTEDIR_PROG,
@@ -175,10 +175,10 @@ export function createRemotedirProgV1(handlers: RemotedirProgV1Handlers): Servic
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'e407e75b16fa0c14f32deb54';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     dir_path: ['string', 4096, 'strict'],

@@ -122,7 +122,7 @@ describe('rpccall HOST FILE PROC JSON', () => {
         '{"data":"AAECAwQFBgcI","next":null}',
         /^rpccall: member data of the JSON does not fit: .*8.*\n$/,
       ],
-      ['BIG', '"TIMES"', /^rpccall: the JSON does not fit: "TIMES" is no member of enum op\n$/],
+      ['BIG', '"TIMES"', /^rpccall: the JSON does not fit: "TIMES" is not a member of enum op\n$/],
       ['ADD', '{"a":', /^rpccall: this is no JSON: .*\n$/],
     ];
     for (const [name, json, said] of failures) {

@@ -124,33 +124,42 @@ program P { /* @rpc:uuid ${UUID.toUpperCase()} */
     expect(deadline('5m')).toBe(300_000);
     for (const wrong of ['0s', '86400001ms', '25h', '2', 's', '-1s', '1.5s', '2 s', '', '99999999999999s'])
       expect(deadline(wrong)).toEqual([
-        '1:60 IDL_SYNTAX @rpc:deadline needs a time from 1ms to 24h, as 500ms, 2s, 5m or 1h',
+        '1:60 IDL_SYNTAX @rpc:deadline needs a time from 1ms to 24h, such as 500ms, 2s, 5m or 1h',
       ]);
   });
 
   const WRONG: readonly (readonly [text: string, error: string])[] = [
     [
       'struct s { int x; };\n/* @rpc:idempotant */\nstruct t { int x; };',
-      '2:4 IDL_SYNTAX @rpc:idempotant is no',
+      '2:4 IDL_SYNTAX unknown annotation @rpc:idempotant',
     ],
-    ['/* @rpc: */ struct t { int x; };', '1:4 IDL_SYNTAX @rpc: is no annotation'],
-    ['/* @rpc:idempotent */ struct s { int x; };', '1:4 IDL_SYNTAX @rpc:idempotent has no place here'],
+    ['/* @rpc: */ struct t { int x; };', '1:4 IDL_SYNTAX unknown annotation @rpc:'],
+    ['/* @rpc:idempotent */ struct s { int x; };', '1:4 IDL_SYNTAX @rpc:idempotent is not allowed here'],
     ['typedef string a<>; /* @rpc:strings utf16 */', '1:24 IDL_SYNTAX @rpc:strings needs one of utf8'],
     ['/* @rpc:strings bytes */ typedef int a;', '1:38 IDL_TYPE @rpc:strings is for a typedef of string'],
-    ['/* @rpc:strings bytes */\nstruct s { string x<>; };', '1:4 IDL_SYNTAX @rpc:strings has no place here'],
-    ['struct s { string x<>; /* @rpc:strings bytes */ };', '1:27 IDL_SYNTAX @rpc:strings has no place'],
-    ['const A = 1; /* @rpc:strings bytes */', '1:17 IDL_SYNTAX @rpc:strings has no place'],
-    ['const A = 1;\n\n/* @rpc:strings bytes */\n\nconst B = 1;', '3:4 IDL_SYNTAX @rpc:strings has no place'],
-    ['const A = 1;\n/* @rpc:strings bytes */\n#define B 1\nconst C = B;', '2:4 IDL_SYNTAX @rpc:strings has'],
-    ['const A = 1;\n\n/* @rpc:strings bytes */', '3:4 IDL_SYNTAX @rpc:strings has no place'],
-    ['/* @rpc:idempotent */\n\nconst A = 1;', '1:4 IDL_SYNTAX @rpc:idempotent has no place'],
+    [
+      '/* @rpc:strings bytes */\nstruct s { string x<>; };',
+      '1:4 IDL_SYNTAX @rpc:strings is not allowed here',
+    ],
+    ['struct s { string x<>; /* @rpc:strings bytes */ };', '1:27 IDL_SYNTAX @rpc:strings is not allowed'],
+    ['const A = 1; /* @rpc:strings bytes */', '1:17 IDL_SYNTAX @rpc:strings is not allowed'],
+    [
+      'const A = 1;\n\n/* @rpc:strings bytes */\n\nconst B = 1;',
+      '3:4 IDL_SYNTAX @rpc:strings is not allowed',
+    ],
+    [
+      'const A = 1;\n/* @rpc:strings bytes */\n#define B 1\nconst C = B;',
+      '2:4 IDL_SYNTAX @rpc:strings is not',
+    ],
+    ['const A = 1;\n\n/* @rpc:strings bytes */', '3:4 IDL_SYNTAX @rpc:strings is not allowed'],
+    ['/* @rpc:idempotent */\n\nconst A = 1;', '1:4 IDL_SYNTAX @rpc:idempotent is not allowed'],
     [
       'program P { version V { void A(void) = 1; } = 1; } = 1; // @rpc:uuid 12345678',
       '1:60 IDL_SYNTAX @rpc:uuid needs a UUID',
     ],
     [
       'program P { version V { void A(void) = 1; } = 1; } = 1; // @rpc:deadline 1s @rpc:deadline 2s',
-      '1:77 IDL_SYNTAX @rpc:deadline is there twice',
+      '1:77 IDL_SYNTAX duplicate annotation @rpc:deadline',
     ],
   ];
   for (const [text, error] of WRONG)

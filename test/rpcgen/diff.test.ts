@@ -55,8 +55,8 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     'int id; string name<MAX>;',
     ['breaks type entry member id: is new, at the start'],
   ],
-  ['a member gone', 'int size; ', '', ['breaks type entry member size: is gone']],
-  ['a member renamed', 'int size;', 'int length;', ['ok type entry member size: is called length now']],
+  ['a member gone', 'int size; ', '', ['breaks type entry member size: is removed']],
+  ['a member renamed', 'int size;', 'int length;', ['ok type entry member size: is renamed to length']],
   [
     'a bound narrowed',
     'MAX = 8',
@@ -79,15 +79,15 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     'string to opaque',
     'string name<MAX>',
     'opaque name<MAX>',
-    ['ok type entry member name: was string<8>, is opaque<8>: the same bytes'],
+    ['ok type entry member name: was string<8>, is opaque<8>: the same encoding'],
   ],
   [
     'an enumerator renumbered',
     'DIR = 2',
     'DIR = 3',
     [
-      'breaks type found case DIR: is gone',
-      'extends type found case DIR: is new: those made before refuse it',
+      'breaks type found case DIR: is removed',
+      'extends type found case DIR: is new: old peers refuse it',
       'breaks type kind member DIR: was 2, is 3',
     ],
   ],
@@ -95,16 +95,16 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     'an enumerator new',
     'DIR = 2 }',
     'DIR = 2, LINK = 3 }',
-    ['extends type kind member LINK: is new: those made before refuse the value 3'],
+    ['extends type kind member LINK: is new: old peers refuse the value 3'],
   ],
-  ['an enumerator renamed', 'FILE', 'REGULAR', ['ok type kind member FILE: is called REGULAR now']],
+  ['an enumerator renamed', 'FILE', 'REGULAR', ['ok type kind member FILE: is renamed to REGULAR']],
   [
     'an arm for a number of the default',
     'case 0: entry ok;',
     'case 0: entry ok; case 1: int why;',
     ['breaks type status case 1: was void, is int'],
   ],
-  ['an arm renamed', 'entry file;', 'entry plain;', ['ok type found case FILE: file is called plain now']],
+  ['an arm renamed', 'entry file;', 'entry plain;', ['ok type found case FILE: file is renamed to plain']],
   [
     'an arm from void',
     'case DIR: void;',
@@ -112,14 +112,14 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     ['breaks type found case DIR: was void, is int'],
   ],
   ['a default new', 'case DIR: void; }', 'case DIR: void; default: int x; }', []],
-  ['a default gone', ' default: void;', '', ['breaks type status default: is gone']],
+  ['a default gone', ' default: void;', '', ['breaks type status default: is removed']],
   [
     'a procedure new',
     'node LIST(int) = 3;',
     'node LIST(int) = 3; int MORE(void) = 4;',
     ['extends program P version 1 procedure MORE: is new'],
   ],
-  ['a procedure gone', 'node LIST(int) = 3;', '', ['breaks program P version 1 procedure LIST: is gone']],
+  ['a procedure gone', 'node LIST(int) = 3;', '', ['breaks program P version 1 procedure LIST: is removed']],
   [
     'a procedure renumbered',
     'LIST(int) = 3',
@@ -130,7 +130,7 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     'a procedure renamed',
     'LIST(int)',
     'WALK(int)',
-    ['ok program P version 1 procedure LIST: is called WALK now'],
+    ['ok program P version 1 procedure LIST: is renamed to WALK'],
   ],
   [
     'an argument',
@@ -142,7 +142,7 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     'a struct taken apart into arguments',
     'STAT(pair)',
     'STAT(int, int)',
-    ['ok program P version 1 procedure STAT: took 1 arguments, takes 2: the same bytes'],
+    ['ok program P version 1 procedure STAT: had 1 arguments, has 2: the same encoding'],
   ],
   [
     'a version new',
@@ -154,14 +154,14 @@ const EDITS: readonly (readonly [name: string, from: string, to: string, said: r
     'a version gone',
     'version TWO { void NULLPROC(void) = 0; } = 2;',
     '',
-    ['breaks program P version 2: is gone'],
+    ['breaks program P version 2: is removed'],
   ],
   ['the program’s number', '= 77', '= 78', ['breaks program P: was number 77, is 78']],
   [
     'a type that nothing uses',
     'struct unused { int x; }',
     'struct unused { hyper x; }',
-    ['ok type unused: is another, but no procedure of both uses it'],
+    ['ok type unused: is changed, but not used by procedures of both versions'],
   ],
   ['a typedef put between', 'int size;', 'length size;', ['ok type length: is new']],
   ['a link to a pointer', 'node *next;', 'node next<1>;', []],
@@ -187,30 +187,30 @@ describe('several edits at once', () => {
 
   it('tell a new arm and its enumerator as an extension', () => {
     expect(changes(BASE, LINK)).toEqual([
-      'extends type found case LINK: is new: those made before refuse it',
-      'extends type kind member LINK: is new: those made before refuse the value 3',
+      'extends type found case LINK: is new: old peers refuse it',
+      'extends type kind member LINK: is new: old peers refuse the value 3',
     ]);
   });
 
   it('tell an arm and its enumerator that are gone as a break', () => {
     expect(changes(LINK, BASE)).toEqual([
-      'breaks type found case LINK: is gone',
-      'breaks type kind member LINK: is gone: its value is refused',
+      'breaks type found case LINK: is removed',
+      'breaks type kind member LINK: is removed: its value is refused',
     ]);
   });
 
   it('name the other type of an arm, and what is different in it', () => {
     expect(changes(BASE, edited(['entry file;', 'pair file;'])).slice(0, 2)).toEqual([
       'ok type found case FILE: was entry, is pair',
-      'ok type entry member name: is called a now',
+      'ok type entry member name: is renamed to a',
     ]);
   });
 
   it('tell a renamed type by the place where it is used', () => {
     expect(changes(BASE, edited(['entry', 'item']))).toEqual([
-      'ok program P version 1 procedure FIND argument 1: entry is called item now',
-      'ok type found case FILE: entry is called item now',
-      'ok type status case 0: entry is called item now',
+      'ok program P version 1 procedure FIND argument 1: entry is renamed to item',
+      'ok type found case FILE: entry is renamed to item',
+      'ok type status case 0: entry is renamed to item',
     ]);
   });
 
@@ -269,9 +269,9 @@ describe('a file without programs', () => {
   it('has all its types compared, and one that is gone breaks', () => {
     expect(changes('struct a { int x; }; struct b { hyper y; };', 'struct a { hyper x; };')).toEqual([
       'breaks type a member x: was int, is hyper',
-      'breaks type b: is gone',
+      'breaks type b: is removed',
     ]);
-    expect(changes('struct a { int x; };', 'struct b { int x; };')).toEqual(['ok type a: is called b now']);
+    expect(changes('struct a { int x; };', 'struct b { int x; };')).toEqual(['ok type a: is renamed to b']);
   });
 
   it('may chain types as long as it likes', () => {

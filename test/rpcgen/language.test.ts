@@ -20,7 +20,7 @@ describe('the language of real files', () => {
       expect(decode(codec, new Uint8Array([0, 0, 0, 1, 0, 0, 0, 7]))).toEqual({ d, x: 7 });
     }
     expect(() => compile('union u switch (bool d) { case true: int x; case TRUE: void; };')).toThrow(
-      'case 1 is there twice',
+      'duplicate case 1',
     );
   });
 
@@ -78,12 +78,12 @@ describe('the language of real files', () => {
       `program ${name} { version ${name}_V { void ${name}_NULL(void) = 0; } = ${version}; } = 100003;\n`;
     const model = compile(program('NFS', 2) + program('NFS3', 3), { name: 't.x' });
     expect(model.warnings.map(formatDiagnostic)).toEqual([
-      't.x:2:70: warning: program number 100003 is there twice: a service is found by program and version [IDL_NAME]\n' +
+      't.x:2:70: warning: two programs have the number 100003: services are found by program and version number [IDL_NAME]\n' +
         ` 2 | ${program('NFS3', 3).trim()}\n   | ${' '.repeat(69)}^^^^^^\n` +
-        `t.x:1:67: note: it is first here\n 1 | ${program('NFS', 2).trim()}\n   | ${' '.repeat(66)}^^^^^^`,
+        `t.x:1:67: note: first used here\n 1 | ${program('NFS', 2).trim()}\n   | ${' '.repeat(66)}^^^^^^`,
     ]);
     expect(live(model).programs.map(({ number }) => number)).toEqual([100003, 100003]);
-    expect(() => compile(program('NFS', 2) + program('NFS', 3))).toThrow('program NFS is there twice');
+    expect(() => compile(program('NFS', 2) + program('NFS', 3))).toThrow('duplicate program NFS');
   });
 
   it('keeps a comment behind the { of what it opens', () => {

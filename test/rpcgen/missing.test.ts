@@ -61,7 +61,9 @@ describe('%#define lines', () => {
     for (const body of ['', '(a) 4', 'sizeof(int)', 'UNKNOWN + 1', 'MAX', '1 / 0', '"x"'])
       expect(
         messages(() => compile(`%#define MAX${body.startsWith('(') ? '' : ' '}${body}\ntypedef int t<MAX>;`)),
-      ).toEqual(['constant MAX is defined nowhere: say --define MAX=VALUE, or --import the .x that has it']);
+      ).toEqual([
+        'constant MAX is not defined: use --define MAX=VALUE, or --import with the .x that defines it',
+      ]);
     for (const body of ['char *', 'str', 'struct { int x; }', 'int a; typedef int', 'void'])
       expect(messages(() => compile(`%#define str ${body}\nstruct s { str x; };`))).not.toEqual([]);
     expect(messages(() => compile('%#define A B\n%#define B A\nstruct s { A x; };'))).toHaveLength(1);
@@ -70,7 +72,7 @@ describe('%#define lines', () => {
   it('that differ are refused where the name is used', () => {
     const text = '%#ifdef linux\n%#define MAX 1\n%#else\n%#define MAX 2\n%#endif\n';
     expect(messages(() => compile(`${text}typedef int t<MAX>;`, { name: 't.x' }))).toEqual([
-      'MAX is 1 and 2 by the %#define lines of t.x: say --define MAX=VALUE',
+      'MAX is 1 and 2 by %#define lines of t.x: choose one by --define MAX=VALUE',
     ]);
     expect(messages(() => compile(text))).toEqual([]);
     expect(bound(`${text.replace('2', '0x1')}typedef int t<MAX>;`)).toBe(1);
@@ -86,7 +88,7 @@ describe('%#define lines', () => {
     };
     expect(messages(() => compile(chain(64)))).toEqual([]);
     expect(messages(() => compile(chain(65)))).toEqual([
-      'type T0 is defined nowhere: define it, or --import the .x or module that has it',
+      'type T0 is not defined: define it, or use --import with the .x or module that defines it',
     ]);
   });
 
@@ -133,14 +135,14 @@ describe('names in no file', () => {
   it('are told with the headers that may have them', () => {
     write({ 'main.x': '%#include "foo.h"\nstruct m { foo f; };\n' });
     expect(messages(() => compileFiles([at('main.x')]))).toEqual([
-      'type foo is defined nowhere; it may be in "foo.h", which line 1 includes: define it, or --import the .x or module that has it',
+      'type foo is not defined; it may be in "foo.h", which line 1 includes: define it, or use --import with the .x or module that defines it',
     ]);
     write({
       'inc.x': '\n%#include <a.h>\n',
       'main.x': '#include "inc.x"\n%#include "b.h"\ntypedef int t<N>;\n',
     });
     expect(messages(() => compileFiles([at('main.x')]))).toEqual([
-      `constant N is defined nowhere; it may be in <a.h> (${at('inc.x')}:2) or "b.h" (line 2): say --define N=VALUE, or --import the .x that has it`,
+      `constant N is not defined; it may be in <a.h> (${at('inc.x')}:2) or "b.h" (line 2): use --define N=VALUE, or --import with the .x that defines it`,
     ]);
     const many = Array.from({ length: 7 }, (_, i) => `%#include "h${i}.h"\n`).join('');
     expect(messages(() => compile(`${many}typedef foo t;`))[0]).toContain('"h3.h" (line 4) or 3 more');
@@ -151,12 +153,12 @@ describe('names in no file', () => {
     for (const foo of ['struct foo {', 'struct foo { int x; }; struct foo { int y; };', '\0\0\0']) {
       write({ 'main.x': main, 'foo.x': foo });
       expect(messages(() => compileFiles([at('main.x')]))).toEqual([
-        'type foo is defined nowhere; it may be in "foo.h", which line 1 includes: define it, or --import the .x or module that has it',
+        'type foo is not defined; it may be in "foo.h", which line 1 includes: define it, or use --import with the .x or module that defines it',
       ]);
     }
     write({ 'foo.x': 'struct foo { nowhere x; };' });
     expect(messages(() => compileFiles([at('main.x')]))).toEqual([
-      'type nowhere is defined nowhere: define it, or --import the .x or module that has it',
+      'type nowhere is not defined: define it, or use --import with the .x or module that defines it',
     ]);
   });
 
@@ -165,7 +167,7 @@ describe('names in no file', () => {
       'main.x': '%#include "foo.h"\nconst N = 3; struct m { foo f; };',
       'foo.x': 'struct foo { int x[N]; };',
     });
-    expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('constant N is defined nowhere');
+    expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('constant N is not defined');
     write({ 'foo.x': '%#include "main.h"\nstruct foo { int x[N]; };' });
     expect(compileFiles([at('main.x')])).toHaveLength(1);
   });
@@ -181,7 +183,7 @@ describe('names in no file', () => {
     write(chain(200));
     expect(compileFiles([at('main.x')])).toHaveLength(1);
     write(chain(201));
-    expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('type last is defined nowhere');
+    expect(messages(() => compileFiles([at('main.x')]))[0]).toContain('type last is not defined');
   });
 
   it('that files name in a circle end', () => {
@@ -223,7 +225,7 @@ describe('names in no file', () => {
       },
     ]);
     expect(readFileSync(at('main.missing.x'), 'utf8')).toMatch(
-      /typedef opaque far<>;\ntypedef int kind; \/\* A union is switched by it\. \*\/\ntypedef opaque near<>;\ntypedef int sort;/,
+      /typedef opaque far<>;\ntypedef int kind; \/\* the discriminant of a union \*\/\ntypedef opaque near<>;\ntypedef int sort;/,
     );
     expect(typeErrors(dir)).toEqual([]);
     const made = await load<Record<string, Codec<unknown>>>(outputPath(at('main.x')));
@@ -273,7 +275,7 @@ describe('names in no file', () => {
     expect(messages(() => compileProject([at('main.x')]))).toHaveLength(9);
     write({ 'main.x': 'struct m { far f; far f; };' });
     expect(messages(() => compileProject([at('main.x')], { stubMissing: true }))).toContain(
-      'member f is there twice',
+      'duplicate member f',
     );
     write({ 'main.x': 'struct m { int f; };' });
     expect(compileProject([at('main.x')], { stubMissing: true }).stubs).toEqual([]);

@@ -166,8 +166,8 @@ describe('names of several files', () => {
       'main.x': 'const N = 3; typedef int m; struct s { l x; t y; };',
     };
     expect(refusal(files).map((message) => message.replace(/:.*/, ''))).toEqual([
-      'constant N is defined nowhere',
-      'type m is defined nowhere',
+      'constant N is not defined',
+      'type m is not defined',
     ]);
     const own = mkdtempSync(join(tmpdir(), 'rpcgen-scopes-'));
     writeFiles(own, files);
@@ -200,7 +200,7 @@ describe('cases', () => {
     const head = 'enum K { A = 1, B = 2 }; enum Z { C = 2 }; const ONE = 1; ';
     expect(() => compile(`${head} union U switch (K k) { case ONE: int x; case C: void; };`)).not.toThrow();
     expect(() => compile(`${head} const FIVE = 5; union U switch (K k) { case FIVE: int x; };`)).toThrow(
-      'case 5 is no member of enum K',
+      'case 5 is not a member of enum K',
     );
   });
 });

@@ -202,7 +202,7 @@ describe('credentials', () => {
       sysCredentials({ uid: 1, gid: 1, gids: Array<number>(gids).fill(1), machineName: 'x'.repeat(name) });
     record(of(16, 255));
     const writer = new XdrWriter();
-    expect(() => writeCall(writer, 1, add as never, of(17, 1))).toThrow('17 elements where at most 16');
+    expect(() => writeCall(writer, 1, add as never, of(17, 1))).toThrow('17 elements, at most 16');
     expect(() => writeCall(writer, 1, add as never, of(1, 256))).toThrow('at most 255');
   });
 });

@@ -102,10 +102,10 @@ class Maker {
         const arms = shape.arms.map(({ cases, field }) =>
           this.arm(shape.discriminant, fc.constantFrom(...cases), field, loops),
         );
-        if (shape.otherwise !== undefined) {
+        if (shape.defaultArm !== undefined) {
           const named = new Set<unknown>(shape.arms.flatMap(({ cases }) => cases));
           arms.push(
-            this.arm(shape.discriminant, this.others(shape.discriminant, named), shape.otherwise, loops),
+            this.arm(shape.discriminant, this.others(shape.discriminant, named), shape.defaultArm, loops),
           );
         }
         const possible = arms.filter((arm) => arm !== undefined);

@@ -45,7 +45,7 @@ export function compileReal(path: string, outputOf: (path: string) => string): C
 
 /** What is refused here although C's rpcgen takes it: docs/rpcgen.md tells of each. */
 const STRICTER =
-  /is defined twice|is there twice|holds itself and never ends|is made of itself|is no member of enum|has no (?:members|arms)|a length is from|does not fit an enum|beyond the discriminant|is switched by|void is a type only|is declared as|@rpc:/;
+  /is defined twice|is there twice|contains itself, so its size is infinite|refers to itself|is not a member of enum|has no (?:members|arms)|a length is from|does not fit an enum|beyond the discriminant|is switched by|void is a type only|is declared as|@rpc:/;
 
 /** Whether an error is one that C's rpcgen would not find: then a file that it takes may be refused. */
 export function isStricter(error: IdlError): boolean {

@@ -62,7 +62,7 @@ type Definition =
       readonly pick: Pick;
       readonly arms: readonly (Declared | null)[];
       /** Null: no default. */
-      readonly otherwise: { readonly declared: Declared | null } | null;
+      readonly defaultArm: { readonly declared: Declared | null } | null;
       /** How many cases each arm has, one or two. */
       readonly stacked: boolean;
     };
@@ -96,7 +96,7 @@ const definition: fc.Arbitrary<Definition> = fc.oneof(
     of: fc.constantFrom('int' as const, 'unsigned' as const, 'bool' as const, 'enum' as const),
     pick,
     arms: fc.array(fc.option(declared), { minLength: 1, maxLength: 3 }),
-    otherwise: fc.option(fc.record({ declared: fc.option(declared) })),
+    defaultArm: fc.option(fc.record({ declared: fc.option(declared) })),
     stacked: fc.boolean(),
   }),
 );
@@ -190,11 +190,11 @@ class Writer {
       const body = arm === null ? 'void' : this.declaration(arm, `a${i}`);
       return labels.length === 0 ? [] : [`${labels.map((label) => `case ${label}: `).join('')}${body};`];
     });
-    const { otherwise } = of;
+    const { defaultArm } = of;
     const rest =
-      otherwise === null
+      defaultArm === null
         ? ''
-        : `default: ${otherwise.declared === null ? 'void' : this.declaration(otherwise.declared, 'rest')};`;
+        : `default: ${defaultArm.declared === null ? 'void' : this.declaration(defaultArm.declared, 'rest')};`;
     return `union ${name} switch (${discriminant} d) { ${arms.join(' ')} ${rest} };`;
   }
 

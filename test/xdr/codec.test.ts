@@ -163,7 +163,7 @@ describe('values that do not fit', () => {
     ['fixed opaque of another size', fixedOpaque(3) as Codec<never>, new Uint8Array(2), 'XDR_RANGE'],
     ['fixed array of another size', fixedArray(int, 3) as Codec<never>, [1], 'XDR_RANGE'],
     ['an empty list by its first node', nonEmptyList(int) as Codec<never>, [], 'XDR_RANGE'],
-    ['half a surrogate pair', string() as Codec<never>, 'a\ud800', 'XDR_RANGE'],
+    ['a lone surrogate', string() as Codec<never>, 'a\ud800', 'XDR_RANGE'],
     ['a string over its bound in bytes', string(2) as Codec<never>, 'éa', 'XDR_LIMIT'],
     ['an array over its bound', array(int, 1) as Codec<never>, [1, 2], 'XDR_LIMIT'],
     ['a stranger to an enum', enumeration({ A: 1 }) as Codec<never>, 2, 'XDR_BAD_ENUM'],

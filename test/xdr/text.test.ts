@@ -63,7 +63,7 @@ describe('a string of utf8', () => {
       expect(decode(utf8, wire([0xc3, byte, 0xff]))).toBe(`\udcc3${String.fromCharCode(byte)}\udcff`);
   });
 
-  it('refuses half a surrogate pair that is no escape', () => {
+  it('refuses a lone surrogate that is not an escape', () => {
     for (const text of ['\ud800', 'a\udbff', '\udc7f', '\udd00', '\udfff', '\ud800\ud800'])
       expect(() => encode(utf8, text), escape(text)).toThrow(expect.objectContaining({ code: 'XDR_RANGE' }));
     expect(encode(utf8, '\udc80\udcff')).toEqual(wire([0x80, 0xff]));

@@ -208,7 +208,7 @@ describe.skipIf(!hasRpcgen)('--portable and C’s rpcgen', () => {
 
   it('says where: line and column', () => {
     expect(ours('struct s {\n  int x;\n  string *note;\n};', false)).toMatch(
-      /^input\.x:3:10: error: C's rpcgen does not take a pointer to string: it wants a typedef between \[IDL_PORTABLE\]/,
+      /^input\.x:3:10: error: C's rpcgen does not accept a pointer to string: use a typedef \[IDL_PORTABLE\]/,
     );
   });
 });

@@ -437,7 +437,7 @@ export const containersCodec: Codec<containers> = /* @__PURE__ */ xdr_codec(
 
 /**
  * The classic: `next` is last and points to the same.
- * A node of a linked list, which is an array here; the wire's `next` is its order.
+ * A node of a linked list. The list is an array; the member `next` is implied by the order.
  */
 export type entry = {
   /** at most 12 bytes */
@@ -536,7 +536,7 @@ export const chain_linkCodec: Codec<chain_link> = /* @__PURE__ */ xdr_codec(
   decodeChain_link,
 );
 
-/** A node of a linked list, which is an array here; the wire's `next` is its order. */
+/** A node of a linked list. The list is an array; the member `next` is implied by the order. */
 export type by_typedef = {
   value: number;
 };
@@ -1365,7 +1365,7 @@ export const spacedCodec: Codec<spaced> = /* @__PURE__ */ xdr_codec(4, encodeSpa
 export const FEATURES_PROG = 0x20000099;
 export const FEATURES_ONE = 1;
 
-/** The arguments of FEATURES_ADD, one after the other. */
+/** The arguments of FEATURES_ADD, encoded in sequence. */
 export type FeaturesProgV1AddArgs = [a: number, b: number];
 export const featuresProgV1AddArgsCodec: Codec<FeaturesProgV1AddArgs> = /* @__PURE__ */ xdr_codec(
   8,
@@ -1378,7 +1378,7 @@ export const featuresProgV1AddArgsCodec: Codec<FeaturesProgV1AddArgs> = /* @__PU
   },
 );
 
-/** The arguments of FEATURES_DELETE_ALL, one after the other. */
+/** The arguments of FEATURES_DELETE_ALL, encoded in sequence. */
 export type FeaturesProgV1DeleteAllArgs = [arg1: scalars, arg2: containers, name: text];
 export const featuresProgV1DeleteAllArgsCodec: Codec<FeaturesProgV1DeleteAllArgs> = /* @__PURE__ */ xdr_codec(
   252,
@@ -1489,9 +1489,9 @@ export class FeaturesProgV1Client {
   }
 }
 
-/** What serves FEATURES_PROG version 1. */
+/** The handlers of FEATURES_PROG version 1. */
 export interface FeaturesProgV1Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   null?(context: CallContext): void | Promise<void>;
 
   /** Adds two numbers. */
@@ -1506,7 +1506,7 @@ export interface FeaturesProgV1Handlers {
   constructor_(args: number, context: CallContext): spaced | Promise<spaced>;
 }
 
-/** FEATURES_PROG version 1, served by `handlers`. */
+/** The service of FEATURES_PROG version 1 that calls `handlers`. */
 export function createFeaturesProgV1(handlers: FeaturesProgV1Handlers): Service {
   return {
     program: FEATURES_PROG,
@@ -1585,15 +1585,15 @@ export class FeaturesProgV2Client {
   }
 }
 
-/** What serves FEATURES_PROG version 2. */
+/** The handlers of FEATURES_PROG version 2. */
 export interface FeaturesProgV2Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   null?(context: CallContext): void | Promise<void>;
 
   add(args: bigint, context: CallContext): number | Promise<number>;
 }
 
-/** FEATURES_PROG version 2, served by `handlers`. */
+/** The service of FEATURES_PROG version 2 that calls `handlers`. */
 export function createFeaturesProgV2(handlers: FeaturesProgV2Handlers): Service {
   return {
     program: FEATURES_PROG,
@@ -1616,7 +1616,7 @@ export function createFeaturesProgV2(handlers: FeaturesProgV2Handlers): Service 
 export const WORDS_PROG = 0x2000009b;
 export const WORDS_ONE = 1;
 
-/** The arguments of WORDS_SET, one after the other. */
+/** The arguments of WORDS_SET, encoded in sequence. */
 export type WordsProgV1SetArgs = [arg1: number, arg2: number];
 export const wordsProgV1SetArgsCodec: Codec<WordsProgV1SetArgs> = /* @__PURE__ */ xdr_codec(
   8,
@@ -1802,9 +1802,9 @@ export class WordsProgV1Client {
   }
 }
 
-/** What serves WORDS_PROG version 1. */
+/** The handlers of WORDS_PROG version 1. */
 export interface WordsProgV1Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   get?(context: CallContext): void | Promise<void>;
 
   new_(args: number, context: CallContext): number | Promise<number>;
@@ -1830,7 +1830,7 @@ export interface WordsProgV1Handlers {
   tostring(args: number, context: CallContext): number | Promise<number>;
 }
 
-/** WORDS_PROG version 1, served by `handlers`. */
+/** The service of WORDS_PROG version 1 that calls `handlers`. */
 export function createWordsProgV1(handlers: WordsProgV1Handlers): Service {
   return {
     program: WORDS_PROG,
@@ -1920,13 +1920,13 @@ export class WordsProgV2Client {
   }
 }
 
-/** What serves WORDS_PROG version 2. */
+/** The handlers of WORDS_PROG version 2. */
 export interface WordsProgV2Handlers {
-  /** Does nothing where it is left out. */
+  /** Optional: without it, the procedure does nothing. */
   new_?(context: CallContext): void | Promise<void>;
 }
 
-/** WORDS_PROG version 2, served by `handlers`. */
+/** The service of WORDS_PROG version 2 that calls `handlers`. */
 export function createWordsProgV2(handlers: WordsProgV2Handlers): Service {
   return {
     program: WORDS_PROG,
@@ -1973,12 +1973,12 @@ export class OtherProgV1Client {
   }
 }
 
-/** What serves OTHER_PROG version 1. */
+/** The handlers of OTHER_PROG version 1. */
 export interface OtherProgV1Handlers {
   printmessage(args: string, context: CallContext): number | Promise<number>;
 }
 
-/** OTHER_PROG version 1, served by `handlers`. */
+/** The service of OTHER_PROG version 1 that calls `handlers`. */
 export function createOtherProgV1(handlers: OtherProgV1Handlers): Service {
   return {
     program: OTHER_PROG,
@@ -1993,10 +1993,10 @@ export function createOtherProgV1(handlers: OtherProgV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = '0e23d941e6325c8958c34587';
 
-/** Gives the types by name, as codecs that know their shape: for toJson, fromJson, print and template. */
+/** The types by name, as codecs with a shape, for toJson, fromJson, print and template. */
 export const typeDescription: Description = /* @__PURE__ */ describe(
   {
     netobj: ['opaque', 1024],

@@ -43,13 +43,13 @@ export class MessageprogV1Client {
   }
 }
 
-/** What serves MESSAGEPROG version 1. */
+/** The handlers of MESSAGEPROG version 1. */
 export interface MessageprogV1Handlers {
   /** Prints the message; 1 for success. */
   printmessage(args: string, context: CallContext): number | Promise<number>;
 }
 
-/** MESSAGEPROG version 1, served by `handlers`. */
+/** The service of MESSAGEPROG version 1 that calls `handlers`. */
 export function createMessageprogV1(handlers: MessageprogV1Handlers): Service {
   return {
     program: MESSAGEPROG,
@@ -64,5 +64,5 @@ export function createMessageprogV1(handlers: MessageprogV1Handlers): Service {
   };
 }
 
-/** The same for every interface that puts the same bytes on the wire, whatever its names are. */
+/** Equal for all interfaces with the same wire format, whatever their names. */
 export const wireFingerprint = 'd33995e9d2fd94eee0109c8f';

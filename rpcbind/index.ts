@@ -10,7 +10,7 @@ export {
   type ForwardedCall,
   LOCAL_SOCKET_PATH,
   type LookupCount,
-  type Registration,
+  type PortMapping,
   RpcbindClient,
   type RpcbindOptions,
   type VersionStatistics,
@@ -27,6 +27,7 @@ export {
 } from './client/publish.js';
 export { RpcbindError, type RpcbindErrorCode } from './errors.js';
 export { type BoundSocket, socketOfInode } from './kernel/procnet.js';
+export type { Registration } from './registration.js';
 export { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from './rpcbind.gen.js';
 export {
   type AccessLists,
@@ -49,6 +50,7 @@ export {
   RESERVED_CONNECTIONS,
   type Rpcbind,
   type RpcbindDaemonOptions,
+  type RpcbindStats,
 } from './server/daemon.js';
 export {
   FORWARD_TIMEOUT_MS,
@@ -57,7 +59,7 @@ export {
   MAX_FORWARDED_CALLS_SHARE,
 } from './server/forward.js';
 export { CONFIRM_MS, type LivenessMode, TICK_MS } from './server/liveness.js';
-export { MAX_STATISTICS_ROWS } from './server/stats.js';
+export { MAX_STATISTICS_ROWS, type VersionCounts } from './server/stats.js';
 export { MAX_STATE_BYTES } from './state/files.js';
 export {
   JOURNAL_FILE,
@@ -67,10 +69,18 @@ export {
   STATE_FOLDER,
 } from './state/journal.js';
 export { LOCK_ANSWER_MS, LOCK_FILE, StateHeldError } from './state/lock.js';
+export {
+  type CurrentTable,
+  MemoryStore,
+  type RegistrationStore,
+  type StoreChange,
+  type StoredRegistration,
+  type StoredTable,
+  THIS_HOST,
+} from './state/store.js';
 export { MAX_SOURCES } from './table/accounts.js';
 export { DEFAULT_HOLD_MS, MAX_HOLD_MS } from './table/holds.js';
 export {
-  type AddressRegistration,
   DEFAULT_MAX_REGISTRATIONS,
   DEFAULT_MAX_REGISTRATIONS_PER_OWNER,
   SUPERUSER,

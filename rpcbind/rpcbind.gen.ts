@@ -682,6 +682,7 @@ export const rpcbprogV2 = {
     name: 'PMAPPROC_NULL',
     args: voidCodec,
     result: voidCodec,
+    idempotent: true,
   } satisfies Procedure<void, void>,
   /** Registers; false where another port is registered already. */
   PMAPPROC_SET: {
@@ -691,6 +692,7 @@ export const rpcbprogV2 = {
     name: 'PMAPPROC_SET',
     args: mappingCodec,
     result: bool,
+    idempotent: true,
   } satisfies Procedure<mapping, boolean>,
   /** Takes back both UDP and TCP of a program's version; protocol and port are ignored. */
   PMAPPROC_UNSET: {
@@ -700,6 +702,7 @@ export const rpcbprogV2 = {
     name: 'PMAPPROC_UNSET',
     args: mappingCodec,
     result: bool,
+    idempotent: true,
   } satisfies Procedure<mapping, boolean>,
   /** The port of a program, or 0. */
   PMAPPROC_GETPORT: {
@@ -709,6 +712,7 @@ export const rpcbprogV2 = {
     name: 'PMAPPROC_GETPORT',
     args: mappingCodec,
     result: uint,
+    idempotent: true,
   } satisfies Procedure<mapping, number>,
   PMAPPROC_DUMP: {
     program: RPCBPROG,
@@ -717,6 +721,7 @@ export const rpcbprogV2 = {
     name: 'PMAPPROC_DUMP',
     args: voidCodec,
     result: pmaplistCodec,
+    idempotent: true,
   } satisfies Procedure<void, pmaplist>,
   /** Calls a procedure of this host; silent on failure. */
   PMAPPROC_CALLIT: {
@@ -844,6 +849,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_NULL',
     args: voidCodec,
     result: voidCodec,
+    idempotent: true,
   } satisfies Procedure<void, void>,
   /** Registers; false where another address is registered already. */
   RPCBPROC_SET: {
@@ -853,6 +859,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_SET',
     args: rpcbCodec,
     result: bool,
+    idempotent: true,
   } satisfies Procedure<rpcb, boolean>,
   /** Takes back; an empty r_netid means all transports. */
   RPCBPROC_UNSET: {
@@ -862,6 +869,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_UNSET',
     args: rpcbCodec,
     result: bool,
+    idempotent: true,
   } satisfies Procedure<rpcb, boolean>,
   /** The universal address of a program on the transport the call came by, or "". */
   RPCBPROC_GETADDR: {
@@ -871,6 +879,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_GETADDR',
     args: rpcbCodec,
     result: /* @__PURE__ */ string(),
+    idempotent: true,
   } satisfies Procedure<rpcb, string>,
   RPCBPROC_DUMP: {
     program: RPCBPROG,
@@ -879,6 +888,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_DUMP',
     args: voidCodec,
     result: rpcblist_ptrCodec,
+    idempotent: true,
   } satisfies Procedure<void, rpcblist_ptr>,
   /** Calls a procedure of this host; silent on failure. */
   RPCBPROC_CALLIT: {
@@ -897,6 +907,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_GETTIME',
     args: voidCodec,
     result: uint,
+    idempotent: true,
   } satisfies Procedure<void, number>,
   RPCBPROC_UADDR2TADDR: {
     program: RPCBPROG,
@@ -905,6 +916,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_UADDR2TADDR',
     args: /* @__PURE__ */ string(),
     result: netbufCodec,
+    idempotent: true,
   } satisfies Procedure<string, netbuf>,
   RPCBPROC_TADDR2UADDR: {
     program: RPCBPROG,
@@ -913,6 +925,7 @@ export const rpcbprogV3 = {
     name: 'RPCBPROC_TADDR2UADDR',
     args: netbufCodec,
     result: /* @__PURE__ */ string(),
+    idempotent: true,
   } satisfies Procedure<netbuf, string>,
 } as const;
 
@@ -1059,6 +1072,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_NULL',
     args: voidCodec,
     result: voidCodec,
+    idempotent: true,
   } satisfies Procedure<void, void>,
   RPCBPROC_SET: {
     program: RPCBPROG,
@@ -1067,6 +1081,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_SET',
     args: rpcbCodec,
     result: bool,
+    idempotent: true,
   } satisfies Procedure<rpcb, boolean>,
   RPCBPROC_UNSET: {
     program: RPCBPROG,
@@ -1075,6 +1090,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_UNSET',
     args: rpcbCodec,
     result: bool,
+    idempotent: true,
   } satisfies Procedure<rpcb, boolean>,
   RPCBPROC_GETADDR: {
     program: RPCBPROG,
@@ -1083,6 +1099,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_GETADDR',
     args: rpcbCodec,
     result: /* @__PURE__ */ string(),
+    idempotent: true,
   } satisfies Procedure<rpcb, string>,
   RPCBPROC_DUMP: {
     program: RPCBPROG,
@@ -1091,6 +1108,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_DUMP',
     args: voidCodec,
     result: rpcblist_ptrCodec,
+    idempotent: true,
   } satisfies Procedure<void, rpcblist_ptr>,
   /** Calls a procedure of this host; silent on failure, since it may be broadcast. */
   RPCBPROC_BCAST: {
@@ -1108,6 +1126,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_GETTIME',
     args: voidCodec,
     result: uint,
+    idempotent: true,
   } satisfies Procedure<void, number>,
   RPCBPROC_UADDR2TADDR: {
     program: RPCBPROG,
@@ -1116,6 +1135,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_UADDR2TADDR',
     args: /* @__PURE__ */ string(),
     result: netbufCodec,
+    idempotent: true,
   } satisfies Procedure<string, netbuf>,
   RPCBPROC_TADDR2UADDR: {
     program: RPCBPROG,
@@ -1124,6 +1144,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_TADDR2UADDR',
     args: netbufCodec,
     result: /* @__PURE__ */ string(),
+    idempotent: true,
   } satisfies Procedure<netbuf, string>,
   /** As GETADDR, of exactly this version of the program. */
   RPCBPROC_GETVERSADDR: {
@@ -1133,6 +1154,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_GETVERSADDR',
     args: rpcbCodec,
     result: /* @__PURE__ */ string(),
+    idempotent: true,
   } satisfies Procedure<rpcb, string>,
   /** As BCAST, but says what failed. */
   RPCBPROC_INDIRECT: {
@@ -1151,6 +1173,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_GETADDRLIST',
     args: rpcbCodec,
     result: rpcb_entry_list_ptrCodec,
+    idempotent: true,
   } satisfies Procedure<rpcb, rpcb_entry_list_ptr>,
   RPCBPROC_GETSTAT: {
     program: RPCBPROG,
@@ -1159,6 +1182,7 @@ export const rpcbprogV4 = {
     name: 'RPCBPROC_GETSTAT',
     args: voidCodec,
     result: rpcb_stat_byversCodec,
+    idempotent: true,
   } satisfies Procedure<void, rpcb_stat_byvers>,
 } as const;
 

@@ -131,7 +131,12 @@ export type {
   Outcome,
   ServerCallEvent,
 } from './telemetry/events.js';
-export { Histogram, type LatencyStats, type ProcedureStats } from './telemetry/metrics.js';
+export {
+  Histogram,
+  type LatencyBucket,
+  type LatencyStats,
+  type ProcedureStats,
+} from './telemetry/metrics.js';
 export {
   type BudgetHolder,
   ByteBudget,

@@ -6,7 +6,7 @@
 import {
   type AddressEntry,
   formatUaddr,
-  type Registration as PortRow,
+  type PortMapping as PortRow,
   RpcbindClient,
 } from '../../rpcbind/index.js';
 import { connectTcp, connectUdp, connectUnix, ReplyError } from '../../runtime/index.js';

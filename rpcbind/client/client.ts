@@ -15,6 +15,7 @@ import {
 } from '../../runtime/index.js';
 import type { ClientTransport } from '../../runtime/protocol.js';
 import { RpcbindError } from '../errors.js';
+import type { Registration } from '../registration.js';
 import {
   PMAP_IPPROTO_TCP,
   PMAP_IPPROTO_UDP,
@@ -25,7 +26,6 @@ import {
   RpcbprogV4Client,
   type rpcb,
 } from '../rpcbind.gen.js';
-import type { AddressRegistration } from '../table/registry.js';
 
 /** Where rpcbind listens on the hosts that have a local socket for it. */
 export const LOCAL_SOCKET_PATH = '/run/rpcbind.sock';
@@ -62,7 +62,7 @@ export interface RpcbindOptions {
 }
 
 /** One row of version 2's table. */
-export interface Registration {
+export interface PortMapping {
   readonly program: number;
   readonly version: number;
   /** A number where it is neither. */
@@ -163,7 +163,7 @@ export class RpcbindClient {
   }
 
   /** Version 2's table: UDP and TCP over IPv4. */
-  async dump(): Promise<Registration[]> {
+  async dump(): Promise<PortMapping[]> {
     return (await this.v2.dump()).map(({ map }) => ({
       program: map.prog,
       version: map.vers,
@@ -173,7 +173,7 @@ export class RpcbindClient {
   }
 
   /** The whole table, by version 4 or 3. */
-  async dumpAddresses(): Promise<AddressRegistration[]> {
+  async dumpAddresses(): Promise<Registration[]> {
     const rows = await this.newest(
       () => this.v4.dump(),
       () => this.v3.dump(),
@@ -188,7 +188,7 @@ export class RpcbindClient {
   }
 
   /** Registers an address by version 4 or 3; false where another address, or another owner, is registered. */
-  setAddress(of: Omit<AddressRegistration, 'owner'>): Promise<boolean> {
+  setAddress(of: Omit<Registration, 'owner'>): Promise<boolean> {
     const args = wire(of);
     return this.newest(
       () => this.v4.set(args),

@@ -6,7 +6,7 @@
  */
 
 import { connectTcp, connectUdp, createClient, createServer, TransportError } from '../../runtime/index.js';
-import { type Entry, UNKNOWN } from '../table/registry.js';
+import { type TableEntry, UNKNOWN } from '../table/registry.js';
 import { type ListeningUsers, listeningUsers } from './procnet.js';
 import { isSign, type Look, type Looker } from './signs.js';
 
@@ -26,14 +26,14 @@ export class Prober implements Looker {
   private users: ListeningUsers | undefined;
   private readAt = Number.NEGATIVE_INFINITY;
   private costMs = 0;
-  private readonly underWay = new Set<Entry>();
+  private readonly underWay = new Set<TableEntry>();
 
   renew(isNew: boolean): void {
     // Else the tables are kept for as long as their reading costs.
     if (isNew) this.readAt = Number.NEGATIVE_INFINITY;
   }
 
-  look(entry: Entry, tell: (found: Look) => void): void {
+  look(entry: TableEntry, tell: (found: Look) => void): void {
     const { netid } = entry;
     if (!NETIDS.test(netid)) return;
     const listens = this.listens(entry, netid as keyof ListeningUsers);
@@ -51,7 +51,7 @@ export class Prober implements Looker {
   }
 
   /** Whether the tables have a sign of life; undefined where there are none. */
-  private listens(entry: Entry, netid: keyof ListeningUsers): boolean | undefined {
+  private listens(entry: TableEntry, netid: keyof ListeningUsers): boolean | undefined {
     if (performance.now() - this.readAt > Math.max(MIN_TABLES_MS, this.costMs * TABLES_COST_SHARE)) {
       const startedAt = performance.now();
       this.users = listeningUsers();
@@ -68,7 +68,7 @@ export class Prober implements Looker {
 }
 
 /** Asks by binding the port, and where that may not be, by a NULL call. */
-async function probe(entry: Entry): Promise<Look> {
+async function probe(entry: TableEntry): Promise<Look> {
   const server = createServer();
   try {
     const where = { host: entry.host, port: entry.port };
@@ -84,11 +84,11 @@ async function probe(entry: Entry): Promise<Look> {
 }
 
 /** Somebody has the port: nobody can tell who, and it need not be gone. */
-function held(entry: Entry): Look {
+function held(entry: TableEntry): Look {
   return entry.owner === UNKNOWN ? 'alive' : 'unknown';
 }
 
-async function ping(entry: Entry): Promise<Look> {
+async function ping(entry: TableEntry): Promise<Look> {
   const loopback = entry.netid.endsWith('6') ? '::1' : '127.0.0.1';
   const where = { host: entry.isWildcard ? loopback : entry.host, port: entry.port };
   try {

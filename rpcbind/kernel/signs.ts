@@ -3,7 +3,7 @@
  * (sockdiag.ts). When it is looked, and what follows, is liveness.ts.
  */
 
-import { type Entry, UNKNOWN } from '../table/registry.js';
+import { type TableEntry, UNKNOWN } from '../table/registry.js';
 import { isOneUser, nameOf } from './owner.js';
 import {
   type InetSocket,
@@ -20,13 +20,13 @@ export type Look = 'alive' | 'gone' | 'unknown';
 /** Looks at registrations. */
 export interface Looker {
   /** Looks at one, now or later; `tell` is called at most once. A look that is not possible now tells nothing. */
-  look(entry: Entry, tell: (found: Look) => void): void;
+  look(entry: TableEntry, tell: (found: Look) => void): void;
   /** Begins a turn of looks. With `isNew` what was read before is read again: a socket may be newer. */
   renew(isNew: boolean): void;
 }
 
 /** Whether a socket of this user is a sign of life of a registration; undefined where its user is not known. */
-export function isSign(entry: Entry, uid: number | undefined): boolean | undefined {
+export function isSign(entry: TableEntry, uid: number | undefined): boolean | undefined {
   if (entry.owner === UNKNOWN) return true;
   if (uid === 0) return true;
   if (uid === undefined || !isOneUser(uid)) return undefined;
@@ -44,7 +44,7 @@ export class KernelSigns implements Looker {
     this.listeners = undefined;
   }
 
-  look(entry: Entry, tell: (found: Look) => void): void {
+  look(entry: TableEntry, tell: (found: Look) => void): void {
     switch (entry.netid) {
       case 'udp':
       case 'tcp':
@@ -59,7 +59,7 @@ export class KernelSigns implements Looker {
     }
   }
 
-  private lookAtPort(entry: Entry, protocol: 'udp' | 'tcp'): Look {
+  private lookAtPort(entry: TableEntry, protocol: 'udp' | 'tcp'): Look {
     let found: Look = 'gone';
     // A socket of IPv6 may serve IPv4 as well.
     for (const family of entry.netid.endsWith('6') ? ([6] as const) : ([4, 6] as const)) {
@@ -85,7 +85,7 @@ export class KernelSigns implements Looker {
     return sockets;
   }
 
-  private lookAtPath(entry: Entry): Look {
+  private lookAtPath(entry: TableEntry): Look {
     this.listeners ??= { all: unixListeners() };
     const { all } = this.listeners;
     if (all === undefined) return 'unknown';

@@ -7,7 +7,7 @@
 import { BlockList, isIPv6 } from 'node:net';
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import type { Peer } from '../../runtime/index.js';
-import type { Entry } from '../table/registry.js';
+import type { TableEntry } from '../table/registry.js';
 import { isLoopback, parseUaddr, transportOf, withoutZone } from '../uaddr.js';
 
 /** How long a look at the interfaces is good for: 5 s. */
@@ -38,7 +38,7 @@ export class AddressSelector {
    * The universal address by which `peer` reaches a registration. `hint` is the caller's own address
    * on the network it wants to be answered for, as a universal address; empty for none.
    */
-  addressFor(entry: Entry, peer: Peer, hint = ''): string {
+  addressFor(entry: TableEntry, peer: Peer, hint = ''): string {
     if (!entry.isWildcard) return entry.address;
     return this.hostFor(entry.netid, peer, hint) + entry.suffix;
   }

@@ -7,8 +7,16 @@
 import { AuthError, type CallContext, NoReply, type Peer, StatusError } from '../../runtime/index.js';
 import { accept_stat, auth_stat, MAX_DATAGRAM_BYTES } from '../../runtime/protocol.js';
 import { ownerOf } from '../kernel/owner.js';
+import type { Registration } from '../registration.js';
 import { RPCBPROG } from '../rpcbind.gen.js';
-import { type AddressRegistration, type Entry, type Registry, SUPERUSER } from '../table/registry.js';
+import {
+  type RegistrationStore,
+  type StoreChange,
+  type StoredRegistration,
+  storeKey,
+  THIS_HOST,
+} from '../state/store.js';
+import { type Registry, SUPERUSER, type TableEntry } from '../table/registry.js';
 import { parseUaddr } from '../uaddr.js';
 import type { Access } from './access.js';
 import type { AddressSelector } from './addresses.js';
@@ -16,7 +24,7 @@ import type { RpcbindVersion, Statistics } from './stats.js';
 
 /** A noteworthy event, for the log. */
 export type RpcbindEvent =
-  | { readonly event: 'set' | 'unset' | 'stale'; readonly registration: AddressRegistration }
+  | { readonly event: 'set' | 'unset' | 'stale'; readonly registration: Registration }
   | {
       readonly event: 'refused';
       readonly what: string;
@@ -24,18 +32,12 @@ export type RpcbindEvent =
       readonly peer: Peer;
     };
 
-/** Keeps what is acknowledged; both throw where that is impossible, and nothing is acknowledged then. */
-export interface Keeper {
-  added(entry: Entry): void;
-  removed(entries: readonly Entry[]): void;
-}
-
 /** Finds out which registrations are of servers that are gone, and tells {@link RpcbindCore.drop}. */
-export interface Watcher {
+export interface LivenessChecker {
   /** Notes that somebody asked for a registration: it is looked at soon. */
-  asks(entry: Entry): void;
+  asks(entry: TableEntry): void;
   /** Notes a new registration, and whether it has a listener. */
-  noteNew(entry: Entry): void;
+  noteNew(entry: TableEntry): void;
 }
 
 /** See {@link RpcbindCore}. */
@@ -44,8 +46,10 @@ export interface RpcbindCoreOptions {
   readonly access: Access;
   readonly addresses: AddressSelector;
   readonly stats: Statistics;
-  readonly keeper?: Keeper | undefined;
-  readonly watcher?: Watcher | undefined;
+  /** Default: registrations end with the daemon. */
+  readonly store?: RegistrationStore | undefined;
+  /** Default: none is ever dropped. */
+  readonly liveness?: LivenessChecker | undefined;
   readonly onEvent?: ((event: RpcbindEvent) => void) | undefined;
 }
 
@@ -55,8 +59,10 @@ export class RpcbindCore {
   readonly access: Access;
   readonly addresses: AddressSelector;
   readonly stats: Statistics;
-  private readonly keeper: Keeper | undefined;
-  private readonly watcher: Watcher | undefined;
+  private readonly store: RegistrationStore | undefined;
+  private readonly liveness: LivenessChecker | undefined;
+  /** Places whose change the store has not confirmed yet; further changes of them wait. */
+  private readonly pending = new Map<string, Promise<unknown>>();
   private readonly onEvent: (event: RpcbindEvent) => void;
 
   constructor(parts: RpcbindCoreOptions) {
@@ -64,8 +70,8 @@ export class RpcbindCore {
     this.access = parts.access;
     this.addresses = parts.addresses;
     this.stats = parts.stats;
-    this.keeper = parts.keeper;
-    this.watcher = parts.watcher;
+    this.store = parts.store;
+    this.liveness = parts.liveness;
     this.onEvent = parts.onEvent ?? (() => undefined);
   }
 
@@ -73,9 +79,9 @@ export class RpcbindCore {
    * Counts a call and asks whether it may be answered. Over UDP the answer to those who may not is
    * silence: their address may be forged, and whoever is behind it has not asked. Returns the peer.
    */
-  admit(version: RpcbindVersion, procedure: number, context: CallContext): Peer {
-    const { peer } = context;
-    this.stats.called(version, procedure);
+  admit(context: CallContext): Peer {
+    const { peer, procedure } = context;
+    this.stats.called(procedure.version as RpcbindVersion, procedure.number);
     if (!this.access.mayCall(peer)) {
       if (peer.transport === 'udp') throw new NoReply();
       throw new AuthError(auth_stat.AUTH_FAILED, 'the caller is on no list, or calls too often');
@@ -109,8 +115,8 @@ export class RpcbindCore {
     if (!this.access.mayTakeTable(peer, bytes)) throw new NoReply();
   }
 
-  /** SET: true where the registration is there now, by this call or an earlier one. */
-  set(of: Omit<AddressRegistration, 'owner'>, version: RpcbindVersion, peer: Peer): boolean {
+  /** SET: true where the registration is there now, by this call or an earlier one. A promise where the store takes its time. */
+  set(of: Omit<Registration, 'owner'>, version: RpcbindVersion, peer: Peer): boolean | Promise<boolean> {
     this.admitRegistrar(peer, 'SET');
     // Our own numbers are ours.
     if (of.program === RPCBPROG) return false;
@@ -123,33 +129,55 @@ export class RpcbindCore {
       this.refused(`SET ${nameOf(registration)}`, reserved, peer);
       return false;
     }
-    const held = this.registry.heldPlace(of.program, of.version, of.netid);
+    return this.add(registration, version, peer);
+  }
+
+  private add(registration: Registration, version: RpcbindVersion, peer: Peer): boolean | Promise<boolean> {
+    const { program, netid } = registration;
+    const key = storeKey({ ...registration, host: THIS_HOST });
+    const earlier = this.pending.get(key);
+    if (earlier !== undefined) return settled(earlier).then(() => this.add(registration, version, peer));
+    const held = this.registry.heldPlace(program, registration.version, netid);
     const outcome = this.registry.set(registration);
-    if (outcome === 'taken') {
-      const holder = this.registry.findExact(of.program, of.version, of.netid);
-      if (holder !== undefined) this.watcher?.asks(holder);
-    }
     if (outcome === 'added') {
-      const entry = this.registry.findExact(of.program, of.version, of.netid) as Entry;
-      this.watcher?.noteNew(entry);
-      try {
-        this.keeper?.added(entry);
-      } catch (error) {
+      const entry = this.registry.findExact(program, registration.version, netid) as TableEntry;
+      const undo = (): void => {
         this.registry.remove(entry);
         if (held !== undefined) this.registry.hold(held);
+      };
+      // Before it is stored: whether it has a listener is stored with it.
+      this.liveness?.noteNew(entry);
+      const acknowledge = (): true => {
+        this.stats.wasSet(version);
+        this.onEvent({ event: 'set', registration });
+        return true;
+      };
+      let stored: void | Promise<void>;
+      try {
+        stored = this.store?.put(storedOf(entry));
+      } catch (error) {
+        undo();
         throw error;
       }
-      this.stats.wasSet(version);
-      this.onEvent({ event: 'set', registration });
-      return true;
+      if (stored === undefined) return acknowledge();
+      // Until the store has it, callers are not to find it; its place is taken, so that nobody else gets it meanwhile.
+      entry.isUnconfirmed = true;
+      return this.confirm([key], stored, undo, () => {
+        entry.isUnconfirmed = false;
+        return acknowledge();
+      });
+    }
+    if (outcome === 'taken') {
+      const holder = this.registry.findExact(program, registration.version, netid);
+      if (holder !== undefined) this.liveness?.asks(holder);
     }
     if (outcome === 'full') this.access.refused.full += 1;
     if (outcome !== 'same') {
       const why = {
         taken: 'another address is registered',
-        invalid: 'the netid or the address is none',
+        invalid: 'the netid or the address is not valid',
         full: 'too many registrations',
-        held: `the place is held for its last owner, ${held?.owner ?? SUPERUSER}`,
+        held: `the registration is held for its last owner, ${held?.owner ?? SUPERUSER}`,
         owned: 'another owner has the program, or had it until just now',
       }[outcome];
       this.refused(`SET ${nameOf(registration)}`, why, peer);
@@ -159,7 +187,7 @@ export class RpcbindCore {
 
   /**
    * UNSET on these netids, or on all: all or nothing. True also where nothing is registered. The places are
-   * kept for whose they were, also where root takes the registration back.
+   * held for whose they were, also where root takes the registration back. A promise where the store takes its time.
    */
   unset(
     program: number,
@@ -167,28 +195,71 @@ export class RpcbindCore {
     netids: readonly string[] | undefined,
     by: RpcbindVersion,
     peer: Peer,
-  ): boolean {
+  ): boolean | Promise<boolean> {
     this.admitRegistrar(peer, 'UNSET');
     const entries = this.registry.select(program, version, netids);
     if (entries.length === 0) {
       this.stats.wasUnset(by);
       return true;
     }
+    const keys = entries.map((entry) => storeKey({ ...entry, host: THIS_HOST }));
+    const earlier = keys.map((key) => this.pending.get(key)).find((one) => one !== undefined);
+    if (earlier !== undefined)
+      return settled(earlier).then(() => this.unset(program, version, netids, by, peer));
     const owner = ownerOf(peer);
     const others = entries.filter((entry) => !this.registry.mayRemove(entry, owner));
     if (others.length > 0) {
-      for (const entry of others) this.watcher?.asks(entry);
+      for (const entry of others) this.liveness?.asks(entry);
       const what = `UNSET of program ${program} version ${version}`;
       this.refused(what, `${owner} is not the owner`, peer);
       return false;
     }
-    this.keeper?.removed(entries);
-    for (const entry of entries) {
-      this.registry.release(entry);
-      this.onEvent({ event: 'unset', registration: entry });
+    const acknowledge = (): true => {
+      for (const entry of entries) {
+        this.registry.release(entry);
+        this.onEvent({ event: 'unset', registration: entry });
+      }
+      this.stats.wasUnset(by);
+      return true;
+    };
+    const stored = this.store?.delete(entries.map(storedOf));
+    if (stored === undefined) return acknowledge();
+    return this.confirm(keys, stored, () => undefined, acknowledge);
+  }
+
+  /** Waits for the store; changes of these places wait as well. */
+  private confirm(
+    keys: readonly string[],
+    stored: Promise<void>,
+    undo: () => void,
+    acknowledge: () => true,
+  ): Promise<boolean> {
+    const confirmed = stored.then(acknowledge, (error: unknown) => {
+      undo();
+      throw error;
+    });
+    for (const key of keys) this.pending.set(key, confirmed);
+    return confirmed.finally(() => {
+      for (const key of keys) this.pending.delete(key);
+    });
+  }
+
+  /** A change that was made elsewhere and is in the store already. */
+  apply(change: StoreChange): void {
+    if ('put' in change) {
+      const registration = change.put;
+      const known = this.registry.findExact(registration.program, registration.version, registration.netid);
+      if (known?.isPermanent === true) return;
+      if (known !== undefined) this.registry.remove(known);
+      if (this.registry.set(registration, { isRestored: true }) === 'added')
+        this.onEvent({ event: 'set', registration });
+      return;
     }
-    this.stats.wasUnset(by);
-    return true;
+    const { program, version, netid } = change.delete;
+    const entry = this.registry.findExact(program, version, netid);
+    if (entry === undefined || entry.isPermanent) return;
+    this.registry.remove(entry);
+    this.onEvent({ event: 'unset', registration: entry });
   }
 
   /** A registration of the program on the netid: of this version, or of another unless `isExact`. */
@@ -198,28 +269,30 @@ export class RpcbindCore {
     netid: string,
     by: RpcbindVersion,
     isExact = false,
-  ): Entry | undefined {
+  ): TableEntry | undefined {
     const entry = isExact
       ? this.registry.findExact(program, version, netid)
       : this.registry.find(program, version, netid);
-    if (entry !== undefined) this.watcher?.asks(entry);
+    if (entry?.isUnconfirmed === true) return undefined;
+    if (entry !== undefined) this.liveness?.asks(entry);
     this.stats.lookedUp(by, program, version, netid, entry !== undefined);
     return entry;
   }
 
   /** The whole table, oldest first. */
-  table(): Entry[] {
-    return [...this.registry.entries()];
+  table(): TableEntry[] {
+    return [...this.registry.entries()].filter(({ isUnconfirmed }) => !isUnconfirmed);
   }
 
-  /** Removes a registration whose server is gone, and keeps its place; nothing where it was removed already. */
-  drop(entry: Entry): void {
-    if (entry.isPermanent || this.registry.findExact(entry.program, entry.version, entry.netid) !== entry)
-      return;
+  /** Removes a registration whose server is gone, and holds its place; nothing where it was removed already. */
+  drop(entry: TableEntry): void {
+    const isThere = this.registry.findExact(entry.program, entry.version, entry.netid) === entry;
+    if (entry.isPermanent || !isThere || this.pending.has(storeKey({ ...entry, host: THIS_HOST }))) return;
+    // A full disk is no reason to send callers to a port where nobody listens. The next start finds it gone again.
     try {
-      this.keeper?.removed([entry]);
+      this.store?.delete([storedOf(entry)])?.catch(() => undefined);
     } catch {
-      // A full disk is no reason to send callers to a port where nobody is. The next start finds it dead again.
+      // As above.
     }
     this.registry.release(entry);
     this.onEvent({ event: 'stale', registration: entry });
@@ -232,6 +305,25 @@ export class RpcbindCore {
 }
 
 /** A registration as a log line names it. */
-export function nameOf(of: Omit<AddressRegistration, 'owner'>): string {
+export function nameOf(of: Omit<Registration, 'owner'>): string {
   return `${of.program} version ${of.version} ${of.netid} ${of.address}`;
+}
+
+/** A registration of the table as stores keep it. */
+export function storedOf({
+  program,
+  version,
+  netid,
+  address,
+  owner,
+  wasAlive,
+}: TableEntry): StoredRegistration {
+  return { host: THIS_HOST, program, version, netid, address, owner, wasAlive };
+}
+
+function settled(promise: Promise<unknown>): Promise<void> {
+  return promise.then(
+    () => undefined,
+    () => undefined,
+  );
 }

@@ -3,26 +3,22 @@
  * process may have several. Command line, signals and logs are cli/rpcbind-ts/main.ts.
  */
 
-import { createServer, type Peer, type RpcServer } from '../../runtime/index.js';
+import { createServer, type Peer, type RpcServer, type ServerStats } from '../../runtime/index.js';
 import type { Listener, Netid, StreamListenOptions } from '../../runtime/protocol.js';
 import { doubtOfLoopback, userOfConnection } from '../kernel/owner.js';
+import type { Registration } from '../registration.js';
 import { PMAP_PORT, PMAP_VERS, RPCBPROG, RPCBVERS, RPCBVERS4 } from '../rpcbind.gen.js';
 import { JournalStore } from '../state/journal.js';
-import {
-  type AddressRegistration,
-  type Entry,
-  Registry,
-  type RegistryOptions,
-  SUPERUSER,
-} from '../table/registry.js';
+import type { RegistrationStore, StoredRegistration } from '../state/store.js';
+import { Registry, type RegistryOptions, SUPERUSER, type TableEntry } from '../table/registry.js';
 import { formatUaddr } from '../uaddr.js';
 import { Access, type AccessLists, type AccessOptions, type RefusalCounts } from './access.js';
 import { AddressSelector, type AddressSelectorOptions } from './addresses.js';
-import { nameOf, RpcbindCore, type RpcbindEvent } from './core.js';
+import { nameOf, RpcbindCore, type RpcbindEvent, storedOf } from './core.js';
 import { CallForwarder } from './forward.js';
 import { Liveness, type LivenessMode } from './liveness.js';
 import { createVersion2, createVersion3, createVersion4 } from './program.js';
-import { Statistics } from './stats.js';
+import { Statistics, type VersionCounts } from './stats.js';
 
 /** The group that rpcbinds listen on over IPv6, for those who look for them (RFC 1833 section 2.2.1, BCAST). */
 export const DISCOVERY_GROUP = 'ff02::202';
@@ -70,6 +66,8 @@ export interface RpcbindDaemonOptions extends AccessOptions, AddressSelectorOpti
   readonly onOpened?: () => void;
   /** Whether calls are passed on (CALLIT, BCAST, INDIRECT). Default false. */
   readonly forwardCalls?: boolean;
+  /** Where registrations are kept; instead of `stateFolder`. It is the daemon's until that is closed. */
+  readonly store?: RegistrationStore | undefined;
   /** The folder of journal and snapshot. Default: none, and registrations end with the daemon. */
   readonly stateFolder?: string | undefined;
   /** A descriptor of that folder, where it is open already; it stays the caller's. Default: opened by its path. */
@@ -88,15 +86,30 @@ export interface RpcbindDaemonOptions extends AccessOptions, AddressSelectorOpti
   readonly onError?: (error: unknown) => void;
 }
 
+/** See {@link Rpcbind.stats}. */
+export interface RpcbindStats {
+  /** Registrations in the table, the daemon's own among them. */
+  readonly registrations: number;
+  /** Places that are held for their last owners. */
+  readonly held: number;
+  /** Calls by version and procedure. */
+  readonly versions: Readonly<Record<2 | 3 | 4, VersionCounts>>;
+  readonly refused: Readonly<RefusalCounts>;
+  /** Connections open now, by listener, and the latency of each procedure. */
+  readonly server: ServerStats;
+}
+
 /** A running daemon. */
 export interface Rpcbind {
   /** The port of its first UDP door, else of its first TCP door; 0 where it has neither. */
   readonly port: number;
   readonly listeners: readonly Listener[];
   /** The whole table, oldest first. */
-  registrations(): AddressRegistration[];
+  registrations(): Registration[];
   /** What was refused so far. */
   refused(): Readonly<RefusalCounts>;
+  /** Counters and sizes now; cheap enough to be read each second. */
+  stats(): RpcbindStats;
   /** Takes other access lists from now on. Throws RangeError, and changes nothing, where one is wrong. */
   reload(lists: AccessLists): void;
   /** Drains and closes every door. May be called twice. */
@@ -126,7 +139,7 @@ class Daemon implements Rpcbind {
   private readonly binder: RpcbindCore;
   private readonly relay: CallForwarder;
   private readonly liveness: Liveness;
-  private readonly state: JournalStore | undefined;
+  private readonly store: RegistrationStore | undefined;
   private readonly warn: (text: string) => void;
   /** What is said of every TCP and unix door. */
   private readonly stream = {
@@ -143,15 +156,9 @@ class Daemon implements Rpcbind {
     this.registry = new Registry(options);
     this.access = new Access(options);
     const addresses = new AddressSelector(options);
-    const entries = (): IterableIterator<Entry> => this.registry.entries();
+    const entries = (): IterableIterator<TableEntry> => this.registry.entries();
     this.warn = options.onWarning ?? (() => undefined);
-    if (options.stateFolder !== undefined)
-      this.state = new JournalStore(
-        { path: options.stateFolder, fd: options.stateFolderFd },
-        entries,
-        () => this.registry.heldPlaces(),
-        this.warn,
-      );
+    this.store = storeFor(options, this.warn);
     this.liveness = new Liveness({
       mode: options.liveness ?? 'auto',
       entries,
@@ -163,8 +170,8 @@ class Daemon implements Rpcbind {
       access: this.access,
       addresses,
       stats: new Statistics(),
-      keeper: this.state,
-      watcher: this.liveness,
+      store: this.store,
+      liveness: this.liveness,
       onEvent: options.onEvent,
     });
     this.relay = new CallForwarder(this.binder, options.forwardCalls ?? false);
@@ -195,9 +202,9 @@ class Daemon implements Rpcbind {
   async open(options: RpcbindDaemonOptions): Promise<void> {
     // The folder first: what was acknowledged must be there for the first caller. Sockets last, and held until all of
     // them are open: a daemon that cannot start answers nobody.
-    await this.state?.acquire();
-    if (options.isColdStart !== true) this.restore();
-    this.state?.open();
+    await this.restore();
+    await this.store?.start?.();
+    this.store?.watch?.((change) => this.binder.apply(change));
     this.server.hold();
     const { inherited = [] } = options;
     const udp: UdpExtras = {
@@ -243,10 +250,14 @@ class Daemon implements Rpcbind {
     return false;
   }
 
-  /** What the last daemon left; what has died since is found out by and by. */
-  private restore(): void {
-    for (const one of this.state?.recover() ?? []) {
-      // The last daemon's own doors are not ours.
+  /** What the last daemon left; which of its servers are gone is found out from now on. */
+  private async restore(): Promise<void> {
+    const stored = await this.store?.load({
+      registrations: () => this.storedEntries(),
+      holds: () => this.registry.heldPlaces(),
+    });
+    for (const one of stored?.registrations ?? []) {
+      // The last daemon's own sockets are not ours.
       if (one.program === RPCBPROG) continue;
       const outcome = this.registry.set(one, { isRestored: true });
       const entry = this.registry.findExact(one.program, one.version, one.netid);
@@ -254,11 +265,16 @@ class Daemon implements Rpcbind {
       else if (outcome !== 'same')
         this.warn(`a registration of the last daemon is left out (${outcome}): ${nameOf(one)}`);
     }
-    for (const place of this.state?.recoveredHolds ?? []) this.registry.hold(place);
+    for (const held of stored?.holds ?? []) this.registry.hold(held);
   }
 
-  registrations(): AddressRegistration[] {
-    return [...this.registry.entries()].map(({ program, version, netid, address, owner }) => ({
+  private *storedEntries(): Generator<StoredRegistration> {
+    for (const entry of this.registry.entries())
+      if (!entry.isPermanent && !entry.isUnconfirmed) yield storedOf(entry);
+  }
+
+  registrations(): Registration[] {
+    return this.binder.table().map(({ program, version, netid, address, owner }) => ({
       program,
       version,
       netid,
@@ -269,6 +285,16 @@ class Daemon implements Rpcbind {
 
   refused(): Readonly<RefusalCounts> {
     return { ...this.access.refused };
+  }
+
+  stats(): RpcbindStats {
+    return {
+      registrations: this.registry.size,
+      held: [...this.registry.heldPlaces()].length,
+      versions: this.binder.stats.counts(),
+      refused: this.refused(),
+      server: this.server.stats(),
+    };
   }
 
   reload(lists: AccessLists): void {
@@ -284,7 +310,7 @@ class Daemon implements Rpcbind {
     this.liveness.close();
     await this.server.close();
     await this.relay.close();
-    this.state?.close();
+    await this.store?.close();
   }
 
   /** Ends a start that failed: files stay as they were. */
@@ -292,7 +318,7 @@ class Daemon implements Rpcbind {
     this.closing ??= this.server.close();
     await this.closing;
     await this.relay.close();
-    this.state?.abandon();
+    await this.store?.abandon();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -321,6 +347,18 @@ class Daemon implements Rpcbind {
     }
     this.registry.movePermanentFirst();
   }
+}
+
+/** Throws RangeError where there are two stores, RpcbindError where the folder cannot be used. */
+function storeFor(
+  options: RpcbindDaemonOptions,
+  warn: (text: string) => void,
+): RegistrationStore | undefined {
+  const { store, stateFolder, stateFolderFd, isColdStart = false } = options;
+  if (store !== undefined && stateFolder !== undefined)
+    throw new RangeError('store and stateFolder exclude each other');
+  if (stateFolder === undefined) return store;
+  return new JournalStore({ path: stateFolder, fd: stateFolderFd }, isColdStart, warn);
 }
 
 /** What is said of every UDP door. */

@@ -19,8 +19,8 @@ import {
 } from '../../runtime/index.js';
 import { accept_stat, auth_stat, rawCodec, sourceOf } from '../../runtime/protocol.js';
 import { isLocalPeer, userOfConnection } from '../kernel/owner.js';
-import { RPCBPROG, type rpcb_rmtcallargs } from '../rpcbind.gen.js';
-import type { Entry } from '../table/registry.js';
+import { RPCBPROC_INDIRECT, RPCBPROG, RPCBVERS4, type rpcb_rmtcallargs } from '../rpcbind.gen.js';
+import type { TableEntry } from '../table/registry.js';
 import type { RpcbindCore } from './core.js';
 import { type Forwarded, type Forwarder, netidOf } from './program.js';
 import type { RpcbindVersion } from './stats.js';
@@ -75,16 +75,12 @@ export class CallForwarder implements Forwarder {
    * itself refuses with; SYSTEM_ERR where it does not answer within {@link FORWARD_TIMEOUT_MS} or is not
    * there; with AuthError AUTH_TOOWEAK where the procedure is not passed on.
    */
-  async forward(
-    version: RpcbindVersion,
-    call: rpcb_rmtcallargs,
-    isIndirect: boolean,
-    context: CallContext,
-    peer: Peer,
-  ): Promise<Forwarded> {
-    const netid = netidOf(peer);
+  async forward(call: rpcb_rmtcallargs, context: CallContext): Promise<Forwarded> {
+    const version = context.procedure.version as RpcbindVersion;
+    const isIndirect = version === RPCBVERS4 && context.procedure.number === RPCBPROC_INDIRECT;
+    const netid = netidOf(context.peer);
     try {
-      const forwarded = await this.pass(version, call, context, peer);
+      const forwarded = await this.send(version, call, context);
       this.binder.stats.forwarded(version, call, netid, isIndirect, true);
       return forwarded;
     } catch (error) {
@@ -103,12 +99,12 @@ export class CallForwarder implements Forwarder {
     for (const client of all) await client.then((one) => one.close()).catch(() => undefined);
   }
 
-  private async pass(
+  private async send(
     version: RpcbindVersion,
     call: rpcb_rmtcallargs,
     context: CallContext,
-    peer: Peer,
   ): Promise<Forwarded> {
+    const { peer } = context;
     if (!this.isOn) throw new AuthError(auth_stat.AUTH_TOOWEAK, 'calls are not passed on');
     this.admit(call, peer);
     const entry =
@@ -160,7 +156,7 @@ export class CallForwarder implements Forwarder {
   }
 
   /** A client for where the program is; only ever on this host, whatever was registered. */
-  private clientFor(entry: Entry): Promise<RpcClient> {
+  private clientFor(entry: TableEntry): Promise<RpcClient> {
     const host = entry.isWildcard ? (entry.netid === 'udp6' ? '::1' : '127.0.0.1') : entry.host;
     if (!this.binder.addresses.isOurs(host))
       throw new AuthError(auth_stat.AUTH_TOOWEAK, `${host} is not this host`);

@@ -16,9 +16,9 @@
 import { hasNative } from '../../runtime/protocol.js';
 import { Prober } from '../kernel/probe.js';
 import { KernelSigns, type Look, type Looker } from '../kernel/signs.js';
-import type { Entry } from '../table/registry.js';
+import type { TableEntry } from '../table/registry.js';
 import { isLoopback } from '../uaddr.js';
-import type { Watcher } from './core.js';
+import type { LivenessChecker } from './core.js';
 
 /** Between two turns of looks: 1 s. */
 export const TICK_MS = 1_000;
@@ -42,24 +42,24 @@ export type LivenessMode = 'auto' | 'probe' | 'off';
 export interface LivenessOptions {
   readonly mode: LivenessMode;
   /** All registrations, oldest first; an iteration goes on where entries come and go meanwhile. */
-  readonly entries: () => IterableIterator<Entry>;
+  readonly entries: () => IterableIterator<TableEntry>;
   /** Whether an IP address is one of this host. */
   readonly isOurs: (host: string) => boolean;
   /** Told of a registration whose server is gone; it may have been removed meanwhile. */
-  readonly onGone: (entry: Entry) => void;
+  readonly onGone: (entry: TableEntry) => void;
 }
 
 /** Watches the registrations of one daemon, until {@link close}. */
-export class Liveness implements Watcher {
+export class Liveness implements LivenessChecker {
   private readonly looker: Looker | undefined;
-  private readonly entries: () => IterableIterator<Entry>;
+  private readonly entries: () => IterableIterator<TableEntry>;
   private readonly isOurs: (host: string) => boolean;
-  private readonly onGone: (entry: Entry) => void;
+  private readonly onGone: (entry: TableEntry) => void;
   private readonly timer: NodeJS.Timeout | undefined;
   /** Registrations that one look found gone, and when; in the order of those looks. */
-  private readonly suspects = new Map<Entry, number>();
-  private readonly asked = new Set<Entry>();
-  private round: IterableIterator<Entry> | undefined;
+  private readonly suspects = new Map<TableEntry, number>();
+  private readonly asked = new Set<TableEntry>();
+  private round: IterableIterator<TableEntry> | undefined;
   /** Registrations of the round so far, and of the last whole one; of the first, all that the time allows. */
   private seen = 0;
   private size = Number.POSITIVE_INFINITY;
@@ -82,12 +82,12 @@ export class Liveness implements Watcher {
   }
 
   /** Notes that a registration was looked up: it is among the next to be looked at. Costs a few nanoseconds. */
-  asks(entry: Entry): void {
+  asks(entry: TableEntry): void {
     if (this.looker !== undefined && this.asked.size < MAX_ASKED) this.asked.add(entry);
   }
 
   /** Notes a new registration, and whether it has a listener already. */
-  noteNew(entry: Entry): void {
+  noteNew(entry: TableEntry): void {
     if (this.looker === undefined) return;
     const startedAt = performance.now();
     this.newCreditMs += (startedAt - this.newCreditAt) / NEW_COST_SHARE;
@@ -146,12 +146,12 @@ export class Liveness implements Watcher {
     }
   }
 
-  private look(entry: Entry): void {
+  private look(entry: TableEntry): void {
     if (entry.isPermanent || !this.isHere(entry)) return;
     this.looker?.look(entry, (found) => this.found(entry, found));
   }
 
-  private found(entry: Entry, found: Look): void {
+  private found(entry: TableEntry, found: Look): void {
     if (found === 'alive') entry.wasAlive = true;
     if (found !== 'gone' || !entry.wasAlive) {
       this.suspects.delete(entry);
@@ -166,7 +166,7 @@ export class Liveness implements Watcher {
     }
   }
 
-  private isHere(entry: Entry): boolean {
+  private isHere(entry: TableEntry): boolean {
     return entry.netid === 'local' || entry.isWildcard || isLoopback(entry.host) || this.isOurs(entry.host);
   }
 }

@@ -15,27 +15,7 @@ import {
   PMAP_IPPROTO_TCP,
   PMAP_IPPROTO_UDP,
   PMAP_VERS,
-  PMAPPROC_CALLIT,
-  PMAPPROC_DUMP,
-  PMAPPROC_GETPORT,
-  PMAPPROC_NULL,
-  PMAPPROC_SET,
-  PMAPPROC_UNSET,
   type pmaplist,
-  RPCBPROC_BCAST,
-  RPCBPROC_CALLIT,
-  RPCBPROC_DUMP,
-  RPCBPROC_GETADDR,
-  RPCBPROC_GETADDRLIST,
-  RPCBPROC_GETSTAT,
-  RPCBPROC_GETTIME,
-  RPCBPROC_GETVERSADDR,
-  RPCBPROC_INDIRECT,
-  RPCBPROC_NULL,
-  RPCBPROC_SET,
-  RPCBPROC_TADDR2UADDR,
-  RPCBPROC_UADDR2TADDR,
-  RPCBPROC_UNSET,
   RPCBVERS,
   RPCBVERS4,
   type RpcbprogV3Handlers,
@@ -46,10 +26,9 @@ import {
   type rpcb_stat_byvers,
   type rpcblist_ptr,
 } from '../rpcbind.gen.js';
-import type { Entry } from '../table/registry.js';
+import type { TableEntry } from '../table/registry.js';
 import { formatUaddr, fromSockaddr, parseUaddr, toSockaddr, transportOf } from '../uaddr.js';
 import type { RpcbindCore } from './core.js';
-import type { RpcbindVersion } from './stats.js';
 
 /** Bytes of a reply's header, and of the end of a list. */
 const REPLY_BYTES = 28;
@@ -61,33 +40,16 @@ const NO_NETBUF: netbuf = { maxlen: 0, buf: new Uint8Array(0) };
 
 /** A call that was passed on: what came back, and from where. */
 export interface Forwarded {
-  readonly entry: Entry;
+  readonly entry: TableEntry;
   readonly result: Uint8Array;
 }
 
 /** Passes calls on to programs of this host. Rejects where it will not or cannot. */
 export interface Forwarder {
-  forward(
-    version: RpcbindVersion,
-    call: rpcb_rmtcallargs,
-    isIndirect: boolean,
-    context: CallContext,
-    peer: Peer,
-  ): Promise<Forwarded>;
+  forward(call: rpcb_rmtcallargs, context: CallContext): Promise<Forwarded>;
 }
 
-/** Whether running a procedure twice is as good as once: all but those that pass a call on. */
-function markIdempotent(service: Service, forwarding: readonly number[]): Service {
-  return {
-    ...service,
-    procedures: service.procedures.map((served) => {
-      const { procedure } = served;
-      return { ...served, procedure: { ...procedure, idempotent: !forwarding.includes(procedure.number) } };
-    }),
-  };
-}
-
-/** The netid of the way a call came. */
+/** The netid of the transport that a call came by. */
 export function netidOf(peer: Peer): string {
   if (peer.transport === 'unix' || peer.transport === 'loopback') return 'local';
   return peer.address.includes(':') ? `${peer.transport}6` : peer.transport;
@@ -97,10 +59,10 @@ export function netidOf(peer: Peer): string {
 export function createVersion2(binder: RpcbindCore, forwarder: Forwarder): Service {
   const service = createRpcbprogV2({
     null(context) {
-      binder.admit(PMAP_VERS, PMAPPROC_NULL, context);
+      binder.admit(context);
     },
     set({ prog, vers, prot, port }: mapping, context) {
-      const peer = binder.admit(PMAP_VERS, PMAPPROC_SET, context);
+      const peer = binder.admit(context);
       const netid = netidOfProtocol(prot);
       if (netid === undefined || port < 1 || port > 65_535) {
         binder.admitRegistrar(peer, 'SET');
@@ -110,16 +72,16 @@ export function createVersion2(binder: RpcbindCore, forwarder: Forwarder): Servi
       return binder.set({ program: prog, version: vers, netid, address }, PMAP_VERS, peer);
     },
     unset({ prog, vers }: mapping, context) {
-      const peer = binder.admit(PMAP_VERS, PMAPPROC_UNSET, context);
+      const peer = binder.admit(context);
       return binder.unset(prog, vers, ['udp', 'tcp'], PMAP_VERS, peer);
     },
     getport({ prog, vers, prot }: mapping, context) {
-      binder.admit(PMAP_VERS, PMAPPROC_GETPORT, context);
+      binder.admit(context);
       const netid = netidOfProtocol(prot);
       return netid === undefined ? 0 : (binder.find(prog, vers, netid, PMAP_VERS)?.port ?? 0);
     },
     dump(context): pmaplist {
-      const peer = binder.admit(PMAP_VERS, PMAPPROC_DUMP, context);
+      const peer = binder.admit(context);
       binder.admitTable(peer, REPLY_BYTES + binder.registry.mappingCount * MAPPING_BYTES);
       return binder.table().flatMap((entry) => {
         const prot = protocolOfNetid(entry.netid);
@@ -128,19 +90,19 @@ export function createVersion2(binder: RpcbindCore, forwarder: Forwarder): Servi
       });
     },
     async callit(args: call_args, context): Promise<call_result> {
-      const peer = binder.admit(PMAP_VERS, PMAPPROC_CALLIT, context);
+      const peer = binder.admit(context);
       binder.admitForwarding(peer);
-      const { entry, result } = await quietly(forwarder.forward(PMAP_VERS, args, false, context, peer));
+      const { entry, result } = await quietly(forwarder.forward(args, context));
       binder.admitTable(peer, FORWARDED_BYTES + opaqueBytes(result.length));
       return { port: entry.port, res: result };
     },
   });
-  return markIdempotent(service, [PMAPPROC_CALLIT]);
+  return service;
 }
 
 /** Version 3 (RFC 1833 section 2.2.1). */
 export function createVersion3(binder: RpcbindCore, forwarder: Forwarder): Service {
-  return markIdempotent(createRpcbprogV3(commonHandlers(binder, forwarder, RPCBVERS)), [RPCBPROC_CALLIT]);
+  return createRpcbprogV3(commonHandlers(binder, forwarder, RPCBVERS));
 }
 
 /** Version 4 (RFC 1833 section 2.2.1). */
@@ -150,16 +112,16 @@ export function createVersion4(binder: RpcbindCore, forwarder: Forwarder): Servi
     ...common,
     bcast: callit,
     getversaddr(args: rpcb, context) {
-      const peer = binder.admit(RPCBVERS4, RPCBPROC_GETVERSADDR, context);
+      const peer = binder.admit(context);
       return address(binder, args, RPCBVERS4, peer, true);
     },
     async indirect(args: rpcb_rmtcallargs, context): Promise<rpcb_rmtcallres> {
-      const peer = binder.admit(RPCBVERS4, RPCBPROC_INDIRECT, context);
+      const peer = binder.admit(context);
       binder.admitForwarding(peer);
-      return admitted(binder, peer, await forwarder.forward(RPCBVERS4, args, true, context, peer));
+      return admitted(binder, peer, await forwarder.forward(args, context));
     },
     getaddrlist({ r_prog, r_vers }: rpcb, context): rpcb_entry_list_ptr {
-      const peer = binder.admit(RPCBVERS4, RPCBPROC_GETADDRLIST, context);
+      const peer = binder.admit(context);
       // A row for each netid at most, so to build them first costs little.
       const rows = addressList(binder, r_prog, r_vers, peer);
       binder.admitTable(
@@ -169,35 +131,35 @@ export function createVersion4(binder: RpcbindCore, forwarder: Forwarder): Servi
       return rows;
     },
     getstat(context): rpcb_stat_byvers {
-      const peer = binder.admit(RPCBVERS4, RPCBPROC_GETSTAT, context);
+      const peer = binder.admit(context);
       binder.admitTable(peer, REPLY_BYTES + binder.stats.snapshotBytes);
       return binder.stats.snapshot();
     },
   });
-  return markIdempotent(service, [RPCBPROC_BCAST, RPCBPROC_INDIRECT]);
+  return service;
 }
 
 /** What versions 3 and 4 have in common. */
 function commonHandlers(binder: RpcbindCore, forwarder: Forwarder, of: 3 | 4): Required<RpcbprogV3Handlers> {
   return {
     null(context) {
-      binder.admit(of, RPCBPROC_NULL, context);
+      binder.admit(context);
     },
     set({ r_prog, r_vers, r_netid, r_addr }: rpcb, context) {
-      const peer = binder.admit(of, RPCBPROC_SET, context);
+      const peer = binder.admit(context);
       const registration = { program: r_prog, version: r_vers, netid: r_netid, address: r_addr };
       return binder.set(registration, of, peer);
     },
     unset({ r_prog, r_vers, r_netid }: rpcb, context) {
-      const peer = binder.admit(of, RPCBPROC_UNSET, context);
+      const peer = binder.admit(context);
       return binder.unset(r_prog, r_vers, r_netid === '' ? undefined : [r_netid], of, peer);
     },
     getaddr(args: rpcb, context) {
-      const peer = binder.admit(of, RPCBPROC_GETADDR, context);
+      const peer = binder.admit(context);
       return address(binder, args, of, peer, false);
     },
     dump(context): rpcblist_ptr {
-      const peer = binder.admit(of, RPCBPROC_DUMP, context);
+      const peer = binder.admit(context);
       binder.admitTable(peer, REPLY_BYTES + binder.registry.rowBytes);
       return binder.table().map((entry) => ({
         rpcb_map: {
@@ -210,23 +172,23 @@ function commonHandlers(binder: RpcbindCore, forwarder: Forwarder, of: 3 | 4): R
       }));
     },
     async callit(args: rpcb_rmtcallargs, context): Promise<rpcb_rmtcallres> {
-      const peer = binder.admit(of, RPCBPROC_BCAST, context);
+      const peer = binder.admit(context);
       binder.admitForwarding(peer);
-      return admitted(binder, peer, await quietly(forwarder.forward(of, args, false, context, peer)));
+      return admitted(binder, peer, await quietly(forwarder.forward(args, context)));
     },
     gettime(context) {
-      binder.admit(of, RPCBPROC_GETTIME, context);
+      binder.admit(context);
       return Math.floor(Date.now() / 1000) >>> 0;
     },
     uaddr2taddr(text: string, context): netbuf {
-      const peer = binder.admit(of, RPCBPROC_UADDR2TADDR, context);
+      const peer = binder.admit(context);
       const endpoint = parseUaddr(netidOf(peer), text);
       if (endpoint === undefined) return NO_NETBUF;
       const buf = toSockaddr(endpoint);
       return { maxlen: buf.length, buf };
     },
     taddr2uaddr({ buf }: netbuf, context) {
-      const peer = binder.admit(of, RPCBPROC_TADDR2UADDR, context);
+      const peer = binder.admit(context);
       return fromSockaddr(netidOf(peer), buf) ?? '';
     },
   };
@@ -243,7 +205,7 @@ function addressList(binder: RpcbindCore, program: number, version: number, peer
   const family = transportOf(netidOf(peer))?.family;
   return binder.registry.select(program, version).flatMap((entry) => {
     const transport = transportOf(entry.netid);
-    if (transport?.family !== family || transport === undefined) return [];
+    if (transport?.family !== family || transport === undefined || entry.isUnconfirmed) return [];
     return [
       {
         rpcb_entry_map: {
@@ -258,7 +220,7 @@ function addressList(binder: RpcbindCore, program: number, version: number, peer
   });
 }
 
-/** CALLIT and BCAST fail in silence: they may be broadcast, and a thousand hosts' regrets help nobody. */
+/** CALLIT and BCAST fail in silence: they may be broadcast, and a refusal from every host would be a flood. */
 async function quietly(forwarded: Promise<Forwarded>): Promise<Forwarded> {
   try {
     return await forwarded;

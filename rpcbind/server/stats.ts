@@ -25,6 +25,14 @@ const FORWARD_BYTES = 28;
 /** Statistics of the versions 2, 3 and 4. */
 export type RpcbindVersion = 2 | 3 | 4;
 
+/** What one version was asked for; counters stop at 2^31-1. */
+export interface VersionCounts {
+  /** By procedure, 0 to 12. */
+  readonly calls: readonly number[];
+  readonly sets: number;
+  readonly unsets: number;
+}
+
 class VersionCounters {
   readonly calls = new Array<number>(RPCBSTAT_HIGHPROC).fill(0);
   sets = 0;
@@ -46,7 +54,16 @@ export class Statistics {
   private latest: { readonly of: RpcbindVersion; readonly row: rpcbs_addrlist } | undefined;
   private bytes = 3 * VERSION_BYTES;
 
-  /** Bytes of {@link snapshot} on the wire. StoredRegistration, not computed. */
+  /** Calls, and registrations made and taken back, by version. */
+  counts(): Readonly<Record<RpcbindVersion, VersionCounts>> {
+    const of = (version: RpcbindVersion): VersionCounts => {
+      const { calls, sets, unsets } = this.versions[version];
+      return { calls: [...calls], sets, unsets };
+    };
+    return { 2: of(2), 3: of(3), 4: of(4) };
+  }
+
+  /** Bytes of {@link snapshot} on the wire. Kept up to date, not computed. */
   get snapshotBytes(): number {
     return this.bytes;
   }

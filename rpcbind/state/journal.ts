@@ -29,12 +29,19 @@ import {
   type rpcblist_ptr,
   rpcblist_ptrCodec,
 } from '../rpcbind.gen.js';
-import type { Keeper } from '../server/core.js';
 import type { HeldRegistration } from '../table/holds.js';
-import { type AddressRegistration, type Entry, UNKNOWN } from '../table/registry.js';
-import { formatUaddr } from '../uaddr.js';
+import { UNKNOWN } from '../table/registry.js';
+import { formatUaddr, parseUaddr } from '../uaddr.js';
 import { StateFiles, writeAll } from './files.js';
 import { type StateLock, takeLock } from './lock.js';
+import {
+  type CurrentTable,
+  type RegistrationStore,
+  type StoredRegistration,
+  type StoredTable,
+  storeKey,
+  THIS_HOST,
+} from './store.js';
 
 /** Where Debian's rpcbind keeps its files. */
 export const STATE_FOLDER = '/run/rpcbind';
@@ -49,13 +56,10 @@ const VERSION = 2;
 const NO_SNAPSHOT = '-';
 const SUM_DIGITS = 16;
 
-/** A registration, and whether a listener was seen at its address. */
-export interface StoredRegistration extends AddressRegistration {
-  readonly wasAlive: boolean;
-}
+type FileForm = Omit<StoredRegistration, 'host'>;
 
 type Change =
-  | { readonly set: readonly StoredRegistration[] }
+  | { readonly set: readonly FileForm[] }
   | {
       readonly unset: readonly (readonly [program: number, version: number, netid: string, owner?: string])[];
     };
@@ -72,10 +76,10 @@ interface Journal {
 }
 
 /** The files of one daemon in one folder. */
-export class JournalStore implements Keeper {
+export class JournalStore implements RegistrationStore {
   private readonly files: StateFiles;
-  private readonly table: () => Iterable<Entry>;
-  private readonly holds: () => Iterable<HeldRegistration>;
+  private current: CurrentTable | undefined;
+  private readonly isColdStart: boolean;
   private readonly warn: (text: string) => void;
   private lock: StateLock | undefined;
   private fd: number | undefined;
@@ -84,22 +88,17 @@ export class JournalStore implements Keeper {
   /** The digest of `rpcbind.xdr` as it is now. */
   private snapshot = NO_SNAPSHOT;
   private deadLines = 0;
-  /** The places that the journal kept for their owners, once it was recovered from. */
-  recoveredHolds: readonly HeldRegistration[] = [];
-
   /**
-   * `folder` by its path, and by its descriptor where it is open already; `table` and `holds` are what there is to
-   * keep; `warn` is told of what went wrong without a loss. Throws RpcbindError `RPCBIND_STATE` where the folder cannot be made, or
+   * `folder` by its path, and by its descriptor where it is open already; `isColdStart` ignores what it holds; `warn` is
+   * told of what went wrong without a loss. Throws RpcbindError `RPCBIND_STATE` where the folder cannot be made, or
    * where others can write to it.
    */
   constructor(
     folder: { readonly path: string; readonly fd?: number | undefined },
-    table: () => Iterable<Entry>,
-    holds: () => Iterable<HeldRegistration>,
+    isColdStart: boolean,
     warn: (text: string) => void,
   ) {
-    this.table = table;
-    this.holds = holds;
+    this.isColdStart = isColdStart;
     this.warn = warn;
     try {
       this.files = new StateFiles(folder.path, folder.fd);
@@ -108,8 +107,15 @@ export class JournalStore implements Keeper {
     }
   }
 
-  /** Makes the folder this daemon's alone. Rejects with RpcbindError `RPCBIND_STATE` that names who has it. */
-  async acquire(): Promise<void> {
+  /** Rejects with RpcbindError `RPCBIND_STATE` that names who has the folder, where another daemon has it. */
+  async load(current: CurrentTable): Promise<StoredTable> {
+    this.current = current;
+    await this.acquire();
+    return this.isColdStart ? { registrations: [], holds: [] } : this.recover();
+  }
+
+  /** Makes the folder this daemon's alone. */
+  private async acquire(): Promise<void> {
     try {
       this.lock = await takeLock(this.files);
     } catch (cause) {
@@ -122,17 +128,16 @@ export class JournalStore implements Keeper {
    * What was registered when the last daemon ended, ours or the C one. A file that is damaged is renamed and never used
    * in part.
    */
-  recover(): StoredRegistration[] {
+  private recover(): StoredTable {
     const snapshot = this.readFile(SNAPSHOT_FILE, (bytes) => ({ bytes, rows: readSnapshot(bytes) }));
     this.snapshot = snapshot === undefined ? NO_SNAPSHOT : digestOf(snapshot.value.bytes);
     const journal = this.readFile(JOURNAL_FILE, (bytes) => this.readJournal(bytes));
     if (journal !== undefined && this.isLater(journal, snapshot?.changedMs)) {
       this.recoveredBytes = journal.value.version === VERSION ? journal.value.bytes : undefined;
-      this.recoveredHolds = journal.value.holds;
-      return journal.value.registrations;
+      return journal.value;
     }
-    if (snapshot !== undefined) return snapshot.value.rows;
-    return this.readFile(PORTMAP_FILE, readPortmap)?.value ?? [];
+    const registrations = snapshot?.value.rows ?? this.readFile(PORTMAP_FILE, readPortmap)?.value ?? [];
+    return { registrations, holds: [] };
   }
 
   /** Whether the journal knows more than the snapshot: where that one is what the journal goes on from. */
@@ -159,7 +164,7 @@ export class JournalStore implements Keeper {
    * Starts the journal with what the table holds now; where there is no room for that, goes on with the one that was
    * recovered from. Throws RpcbindError `RPCBIND_STATE`.
    */
-  open(): void {
+  start(): void {
     try {
       if (this.recoveredBytes === undefined) this.rewrite();
       else {
@@ -175,17 +180,17 @@ export class JournalStore implements Keeper {
   }
 
   /** On disk, or the call throws and the file is as before. */
-  added(entry: Entry): void {
-    this.append({ set: [kept(entry)] });
+  put(registration: StoredRegistration): void {
+    this.append({ set: [fileForm(registration)] });
   }
 
   /** All of them in one line: on disk together, or not at all. */
-  removed(entries: readonly Entry[]): void {
-    if (entries.length === 0) return;
-    this.append(unsetOf(entries));
-    this.deadLines += 1 + entries.length;
+  delete(registrations: readonly StoredRegistration[]): void {
+    if (registrations.length === 0) return;
+    this.append(unsetOf(registrations));
+    this.deadLines += 1 + registrations.length;
     if (this.deadLines < MAX_DEAD_LINES) return;
-    this.shorten(new Set(entries));
+    this.shorten(registrations);
   }
 
   /**
@@ -195,7 +200,7 @@ export class JournalStore implements Keeper {
   close(): void {
     try {
       if (this.fd === undefined) return;
-      const entries = [...this.table()];
+      const entries = [...this.registrations()];
       const snapshot = encode(rpcblist_ptrCodec, rowsOf(entries));
       closeSync(this.files.replace(SNAPSHOT_FILE, snapshot));
       this.snapshot = digestOf(snapshot);
@@ -229,11 +234,17 @@ export class JournalStore implements Keeper {
     }
   }
 
-  private rewrite(without: ReadonlySet<Entry> = new Set()): void {
+  private registrations(): Iterable<StoredRegistration> {
+    return this.current?.registrations() ?? [];
+  }
+
+  /** Without those that are being deleted: the table has them until that is done. */
+  private rewrite(deleted: readonly StoredRegistration[] = []): void {
+    const without = new Set(deleted.map(storeKey));
     const lines = [`rpcbind-ts journal ${VERSION} ${this.snapshot}\n`];
-    for (const entry of this.table())
-      if (!entry.isPermanent && !without.has(entry)) lines.push(lineOf({ set: [kept(entry)] }));
-    const held = [...this.holds(), ...without];
+    for (const one of this.registrations())
+      if (!without.has(storeKey(one))) lines.push(lineOf({ set: [fileForm(one)] }));
+    const held = [...(this.current?.holds() ?? []), ...deleted];
     if (held.length > 0) lines.push(lineOf(unsetOf(held)));
     const fd = this.files.replace(JOURNAL_FILE, Buffer.from(lines.join('')));
     if (this.fd !== undefined) closeSync(this.fd);
@@ -262,7 +273,7 @@ export class JournalStore implements Keeper {
       if ('set' in change)
         for (const one of change.set) {
           const key = keyOf(one.program, one.version, one.netid);
-          found.set(key, one);
+          found.set(key, { ...one, host: THIS_HOST });
           holds.delete(key);
         }
       else
@@ -282,9 +293,9 @@ export class JournalStore implements Keeper {
   }
 
   /** Writes the journal anew, where that can be done: the long one says the same. */
-  private shorten(without?: ReadonlySet<Entry>): void {
+  private shorten(deleted?: readonly StoredRegistration[]): void {
     try {
-      this.rewrite(without);
+      this.rewrite(deleted);
     } catch (error) {
       this.deadLines = 0;
       this.warn(`${this.files.nameOf(JOURNAL_FILE)} stays long for now: ${reasonOf(error)}`);
@@ -340,18 +351,20 @@ function keyOf(program: number, version: number, netid: string): string {
   return `${program} ${version} ${netid}`;
 }
 
-function kept({ program, version, netid, address, owner, wasAlive }: Entry): StoredRegistration {
+/** As a line has it: without the host, which is this one. */
+function fileForm({ program, version, netid, address, owner, wasAlive }: StoredRegistration): FileForm {
   return { program, version, netid, address, owner, wasAlive };
 }
 
-function rowsOf(entries: readonly Entry[]): rpcblist_ptr {
+function rowsOf(entries: readonly StoredRegistration[]): rpcblist_ptr {
   return entries.map(({ program, version, netid, address, owner }) => ({
     rpcb_map: { r_prog: program, r_vers: version, r_netid: netid, r_addr: address, r_owner: owner },
   }));
 }
 
-function mappingsOf(entries: readonly Entry[]): pmaplist {
-  return entries.flatMap(({ program, version, netid, port }) => {
+function mappingsOf(entries: readonly StoredRegistration[]): pmaplist {
+  return entries.flatMap(({ program, version, netid, address }) => {
+    const port = parseUaddr(netid, address)?.port ?? 0;
     const prot = netid === 'udp' ? PMAP_IPPROTO_UDP : netid === 'tcp' ? PMAP_IPPROTO_TCP : 0;
     return prot === 0 ? [] : [{ map: { prog: program, vers: version, prot, port } }];
   });
@@ -365,6 +378,7 @@ function readSnapshot(bytes: Buffer): StoredRegistration[] {
     netid: row.r_netid,
     address: row.r_addr,
     owner: row.r_owner,
+    host: THIS_HOST,
     wasAlive: false,
   }));
 }
@@ -374,7 +388,17 @@ function readPortmap(bytes: Buffer): StoredRegistration[] {
     const netid = map.prot === PMAP_IPPROTO_UDP ? 'udp' : map.prot === PMAP_IPPROTO_TCP ? 'tcp' : undefined;
     if (netid === undefined || map.port > 65_535) return [];
     const address = formatUaddr('0.0.0.0', map.port);
-    return [{ program: map.prog, version: map.vers, netid, address, owner: 'unknown', wasAlive: false }];
+    return [
+      {
+        program: map.prog,
+        version: map.vers,
+        netid,
+        address,
+        owner: UNKNOWN,
+        host: THIS_HOST,
+        wasAlive: false,
+      },
+    ];
   });
 }
 

@@ -4,6 +4,7 @@
  * number of registrations.
  */
 
+import type { Registration } from '../registration.js';
 import { isWildcard, parseUaddr, portSuffix } from '../uaddr.js';
 import { type HeldRegistration, Holds } from './holds.js';
 
@@ -22,19 +23,8 @@ export const SUPERUSER_SHARE = 16;
 /** Default for the registrations of one owner that is not the superuser. */
 export const DEFAULT_MAX_REGISTRATIONS_PER_OWNER = 4_096;
 
-/** What is registered; also the form it has in files. */
-export interface AddressRegistration {
-  readonly program: number;
-  readonly version: number;
-  readonly netid: string;
-  /** Universal address (RFC 5665). */
-  readonly address: string;
-  /** `superuser`, a uid in decimal, or `unknown`. */
-  readonly owner: string;
-}
-
 /** A registration as the table keeps it. */
-export interface Entry extends AddressRegistration {
+export interface TableEntry extends Registration {
   readonly host: string;
   readonly port: number;
   readonly isWildcard: boolean;
@@ -46,6 +36,8 @@ export interface Entry extends AddressRegistration {
   readonly serial: number;
   /** Whether a listener was ever seen at the address: only what was there can be gone. */
   wasAlive: boolean;
+  /** True until the store has it: callers do not find it yet. */
+  isUnconfirmed: boolean;
 }
 
 /** See {@link Registry}. */
@@ -75,9 +67,9 @@ export interface SetExceptions {
 /** The versions of one program on one netid. */
 interface Versions {
   /** The one registered last: the answer for a version that is not there. */
-  last: Entry;
+  last: TableEntry;
   /** All of them, once there were several: a Map takes more room than everything else about a program. */
-  byVersion: Map<number, Entry> | undefined;
+  byVersion: Map<number, TableEntry> | undefined;
 }
 
 /** The table of one daemon. */
@@ -85,7 +77,7 @@ export class Registry {
   /** By netid, of which there are few, and then by program. */
   private readonly netids = new Map<string, Map<number, Versions>>();
   /** In the order of registration, which is the order of DUMP. */
-  private readonly all = new Set<Entry>();
+  private readonly all = new Set<TableEntry>();
   private readonly countByOwner = new Map<string, number>();
   private readonly holds: Holds;
   /** Bytes of the rows of versions 3 and 4's DUMP, and the rows of version 2's. */
@@ -105,12 +97,12 @@ export class Registry {
     return this.all.size;
   }
 
-  /** Bytes of all registrations as rows of DUMP in versions 3 and 4. StoredRegistration, not computed. */
+  /** Bytes of all registrations as rows of DUMP in versions 3 and 4. Kept up to date, not computed. */
   get rowBytes(): number {
     return this.bytes;
   }
 
-  /** Registrations that version 2 can name: those of `udp` and `tcp`. StoredRegistration, not computed. */
+  /** Registrations that version 2 can name: those of `udp` and `tcp`. Kept up to date, not computed. */
   get mappingCount(): number {
     return this.mappings;
   }
@@ -121,7 +113,7 @@ export class Registry {
   }
 
   /** Every registration, oldest first. */
-  entries(): IterableIterator<Entry> {
+  entries(): IterableIterator<TableEntry> {
     return this.all.values();
   }
 
@@ -140,7 +132,7 @@ export class Registry {
    * `held` where the place is kept for another owner, `owned` where another owner has or had the program
    * on another version or netid; `full` over a limit. The superuser is told neither `held` nor `owned`.
    */
-  set(of: AddressRegistration, options: SetExceptions = {}): SetOutcome {
+  set(of: Registration, options: SetExceptions = {}): SetOutcome {
     const endpoint = parseUaddr(of.netid, of.address);
     if (endpoint === undefined) return 'invalid';
     const found = this.findExact(of.program, of.version, of.netid);
@@ -150,7 +142,7 @@ export class Registry {
       if (refusal !== undefined) return refusal;
     }
     if (!this.makeRoomFor(of.owner)) return 'full';
-    const entry: Entry = {
+    const entry: TableEntry = {
       program: of.program,
       version: of.version,
       netid: of.netid,
@@ -163,6 +155,7 @@ export class Registry {
       isPermanent: options.isPermanent ?? false,
       serial: this.serial,
       wasAlive: false,
+      isUnconfirmed: false,
     };
     this.serial += 1;
     const programs = this.netids.get(of.netid) ?? new Map<number, Versions>();
@@ -182,7 +175,7 @@ export class Registry {
   }
 
   /** The registrations of a version of a program on these netids, or on all; oldest first. */
-  select(program: number, version: number, netids?: readonly string[]): Entry[] {
+  select(program: number, version: number, netids?: readonly string[]): TableEntry[] {
     return [...(netids ?? this.netids.keys())]
       .flatMap((netid) => this.findExact(program, version, netid) ?? [])
       .sort((a, b) => a.serial - b.serial);
@@ -193,7 +186,7 @@ export class Registry {
    * identified are one owner, as with Debian's daemon: programs that register by UDP from an unprivileged
    * port can only so take back what they registered.
    */
-  mayRemove(entry: Entry, owner: string): boolean {
+  mayRemove(entry: TableEntry, owner: string): boolean {
     if (entry.isPermanent) return false;
     return owner === SUPERUSER || entry.owner === owner;
   }
@@ -202,7 +195,7 @@ export class Registry {
    * Removes a registration, and keeps its place for its owner. What `unknown` registered is kept for nobody:
    * everybody on this host may call without being known.
    */
-  release(entry: Entry): void {
+  release(entry: TableEntry): void {
     this.remove(entry);
     if (!entry.isPermanent) this.hold(entry);
   }
@@ -219,7 +212,7 @@ export class Registry {
   }
 
   /** Removes a registration without an ownership check, and keeps nothing. */
-  remove(entry: Entry): void {
+  remove(entry: TableEntry): void {
     if (!this.all.delete(entry)) return;
     this.count(entry, -1);
     const left = (this.countByOwner.get(entry.owner) ?? 1) - 1;
@@ -239,7 +232,7 @@ export class Registry {
   }
 
   /** The registration of exactly this version. */
-  findExact(program: number, version: number, netid: string): Entry | undefined {
+  findExact(program: number, version: number, netid: string): TableEntry | undefined {
     const versions = this.netids.get(netid)?.get(program);
     if (versions === undefined) return undefined;
     return versions.last.version === version ? versions.last : versions.byVersion?.get(version);
@@ -249,7 +242,7 @@ export class Registry {
    * The registration of this version; where there is none, that of the version registered last. Nothing
    * where the place is held: what is registered beside it may be a stranger's.
    */
-  find(program: number, version: number, netid: string): Entry | undefined {
+  find(program: number, version: number, netid: string): TableEntry | undefined {
     const exact = this.findExact(program, version, netid);
     if (exact !== undefined || this.holds.find({ program, version, netid }) !== undefined) return exact;
     return this.netids.get(netid)?.get(program)?.last;
@@ -260,7 +253,7 @@ export class Registry {
    * a stranger could otherwise register another version or netid beside root's, and GETPORT for a version
    * that is not there would lead to it. Who owns every known registration of the program may add to it.
    */
-  private refusalOf(of: AddressRegistration): 'held' | 'owned' | undefined {
+  private refusalOf(of: Registration): 'held' | 'owned' | undefined {
     if (of.owner === SUPERUSER) return undefined;
     const held = this.holds.find(of);
     if (held !== undefined) return held.owner === of.owner ? undefined : 'held';
@@ -292,14 +285,14 @@ export class Registry {
     return true;
   }
 
-  private count(entry: Entry, sign: 1 | -1): void {
+  private count(entry: TableEntry, sign: 1 | -1): void {
     this.bytes += sign * rowBytesOf(entry);
     if (entry.netid === 'udp' || entry.netid === 'tcp') this.mappings += sign;
   }
 }
 
 /** Program, version, three texts with their lengths, and the mark that a row follows. */
-function rowBytesOf({ netid, address, owner }: AddressRegistration): number {
+function rowBytesOf({ netid, address, owner }: Registration): number {
   return 24 + padded(netid) + padded(address) + padded(owner);
 }
 
@@ -308,8 +301,8 @@ function padded(text: string): number {
   return (Buffer.byteLength(text) + 3) & ~3;
 }
 
-function lastOf(entries: Map<number, Entry> | undefined): Entry | undefined {
-  let last: Entry | undefined;
+function lastOf(entries: Map<number, TableEntry> | undefined): TableEntry | undefined {
+  let last: TableEntry | undefined;
   for (const entry of entries?.values() ?? []) last = entry;
   return last;
 }

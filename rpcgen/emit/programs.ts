@@ -222,17 +222,11 @@ function emitClient(
       '',
       ...docLines(each.procedure.doc, '  '),
       ...wrapped(`  ${each.method}(`, signature, `): Promise<${each.resultType}> {`),
-      `    return this.#caller.call(${table}.${each.key}, ${passed}, ${optionsOf(each)});`,
+      `    return this.#caller.call(${table}.${each.key}, ${passed}, options);`,
       '  }',
     );
   }
   out.write('}');
-}
-
-/** The options of a call. A deadline of the `.x` is the default of `timeoutMs`. */
-function optionsOf({ procedure }: Method): string {
-  const { deadlineMs } = procedure.annotations;
-  return deadlineMs === undefined ? 'options' : `{ timeoutMs: ${deadlineMs}, ...options }`;
 }
 
 function emitServer(

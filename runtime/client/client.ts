@@ -81,6 +81,8 @@ const NO_OPTIONS: CallOptions = {};
 export class RpcClient implements Caller {
   private readonly transport: ClientTransport;
   private readonly retry: RetryOptions;
+  /** Whether the client was told a timeout: then deadlines of procedures do not count. */
+  private readonly hasTimeout: boolean;
   private readonly credentials: Credentials;
   private readonly security: ClientSecurity | undefined;
   private readonly maxPendingCalls: number;
@@ -106,6 +108,7 @@ export class RpcClient implements Caller {
   constructor(transport: ClientTransport, options: ClientOptions = {}) {
     this.transport = transport;
     this.retry = retryOptions(options);
+    this.hasTimeout = options.timeoutMs !== undefined;
     this.credentials = options.credentials ?? noCredentials;
     this.security = options.security;
     this.maxPendingCalls = options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS;
@@ -212,9 +215,11 @@ export class RpcClient implements Caller {
           ? this.encodeCall(xid, procedure, args, options.credentials ?? this.credentials)
           : sealFor(secured, xid, procedure as Procedure);
       const retry =
-        options.retransmitMs === undefined && options.timeoutMs === undefined
+        options.retransmitMs === undefined &&
+        options.timeoutMs === undefined &&
+        (procedure.deadlineMs === undefined || this.hasTimeout)
           ? this.retry
-          : retryOptions({ ...this.retry, ...given(options) });
+          : this.retryFor(procedure.deadlineMs, options);
       const startedAt = performance.now();
       const { signal } = options;
       const onAbort =
@@ -300,6 +305,15 @@ export class RpcClient implements Caller {
       throw withPath(error, procedure.args, args);
     }
     return writer.peek();
+  }
+
+  private retryFor(deadlineMs: number | undefined, options: CallOptions): RetryOptions {
+    const { retransmitMs, timeoutMs, backoff } = this.retry;
+    return retryOptions({
+      retransmitMs: options.retransmitMs ?? retransmitMs,
+      timeoutMs: options.timeoutMs ?? (this.hasTimeout ? timeoutMs : (deadlineMs ?? timeoutMs)),
+      backoff,
+    });
   }
 
   private takeXid(): number {
@@ -455,11 +469,4 @@ export class RpcClient implements Caller {
 /** A client that calls over `transport`, which it owns from now on. Throws RangeError for times out of range. */
 export function createClient(transport: ClientTransport, options?: ClientOptions): RpcClient {
   return new RpcClient(transport, options);
-}
-
-function given(options: CallOptions): Partial<RetryOptions> {
-  return {
-    ...(options.retransmitMs === undefined ? {} : { retransmitMs: options.retransmitMs }),
-    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-  };
 }

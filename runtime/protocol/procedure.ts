@@ -22,8 +22,9 @@ export interface Procedure<A = unknown, R = unknown> {
    */
   readonly idempotent?: boolean | undefined;
   /**
-   * How long one call may take, in milliseconds, as the `.x` says it. Clients made by rpcgen-ts send it as `timeoutMs`
-   * where the call says nothing else; nothing else obeys it.
+   * How long one call may take, in milliseconds, as the `.x` says it (`@rpc:deadline`). Clients wait that long where neither
+   * the call nor the client says `timeoutMs`; servers answer SYSTEM_ERR after it, where they allow no less (`callTimeoutMs`).
+   * From 1 to 2^31-1.
    */
   readonly deadlineMs?: number | undefined;
 }

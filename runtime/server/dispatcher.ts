@@ -94,9 +94,10 @@ export class Dispatcher {
   private readonly header = emptyCallHeader();
   private readonly reader: XdrReader;
   private readonly writer: XdrWriter;
-  /** Calls waited for, in the order of their deadlines, which is the order they came. */
+  /** Calls waited for, in the order they came. */
   private readonly waiting = new Set<Context>();
   private timer: NodeJS.Timeout | undefined;
+  private timerDueAt = Number.POSITIVE_INFINITY;
   /** When the last call of this turn of the loop ended: the next one of a batch begins then, which saves a look at the clock. */
   private clock = 0;
   private isSameTurn = false;
@@ -269,7 +270,9 @@ export class Dispatcher {
     }
     const { counters, procedure } = method;
     counters.calls += 1;
-    const deadline = now + this.callTimeoutMs;
+    const { deadlineMs } = procedure;
+    const deadline =
+      now + (deadlineMs === undefined ? this.callTimeoutMs : Math.min(deadlineMs, this.callTimeoutMs));
     this.run(method, new Context(origin, credentials, procedure, xid, now, deadline, counters, duplicate));
   }
 
@@ -339,7 +342,7 @@ export class Dispatcher {
   private await(result: PromiseLike<unknown>, context: Context): void {
     this.waiting.add(context);
     context.origin.callStarted?.();
-    this.timer ??= this.setTimer(this.callTimeoutMs);
+    if (context.deadline < this.timerDueAt) this.setTimer(context.deadline);
     result.then(
       (value) => {
         if (context.isSettled) return;
@@ -360,26 +363,30 @@ export class Dispatcher {
     if (this.waiting.size === 0) for (const wake of this.idleWaiters.splice(0)) wake();
   }
 
-  private setTimer(afterMs: number): NodeJS.Timeout {
-    return setTimeout(() => this.onTimer(), afterMs).unref();
+  /** One timer for all calls, at the earliest deadline there was when it was set. */
+  private setTimer(dueAt: number): void {
+    clearTimeout(this.timer);
+    this.timerDueAt = dueAt;
+    this.timer = setTimeout(() => this.onTimer(), Math.max(1, Math.ceil(dueAt - performance.now()))).unref();
   }
 
   /** Calls past their deadline are answered now; whatever their procedures come to later is lost. */
   private onTimer(): void {
-    this.timer = undefined;
+    this.timerDueAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
+    let earliest = Number.POSITIVE_INFINITY;
     for (const context of this.waiting) {
       if (context.deadline > now) {
-        this.timer = this.setTimer(Math.ceil(context.deadline - now));
-        return;
+        earliest = Math.min(earliest, context.deadline);
+        continue;
       }
-      const error = new Error(
-        `${context.procedure.name} did not settle within ${this.callTimeoutMs / 1000} s`,
-      );
+      const seconds = Math.round(context.deadline - context.startedAt) / 1000;
+      const error = new Error(`${context.procedure.name} did not settle within ${seconds} s`);
       this.settle(error, context);
       context.abort(error);
       this.done(context);
     }
+    if (earliest < this.timerDueAt) this.setTimer(earliest);
   }
 
   private succeed(result: unknown, context: Context): void {

@@ -12,14 +12,24 @@ const BUCKETS = 32 * STEPS;
 /** One bucket's unit: a sixteenth of a microsecond. */
 const UNITS_PER_MS = 16_000;
 
+/** One bucket of a histogram. */
+export interface LatencyBucket {
+  /** Durations are shorter than this, and not in a bucket before; in milliseconds. */
+  readonly belowMs: number;
+  readonly count: number;
+}
+
 /** Latencies, in milliseconds. Quantiles are upper bounds, at most a quarter too high. */
 export interface LatencyStats {
   readonly count: number;
+  readonly sumMs: number;
   readonly meanMs: number;
   readonly p50Ms: number;
   readonly p90Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
+  /** Shortest first, each at most a quarter wider than where it begins; empty ones are left out. */
+  readonly buckets: readonly LatencyBucket[];
 }
 
 /** What is known of one procedure's calls. */
@@ -38,7 +48,7 @@ export interface ProcedureStats {
 
 /** A histogram of durations with a fixed size of 1 KiB. */
 export class Histogram {
-  private readonly buckets = new Float64Array(BUCKETS);
+  private readonly counts = new Float64Array(BUCKETS);
   private count = 0;
   private sumMs = 0;
   private maxMs = 0;
@@ -47,7 +57,7 @@ export class Histogram {
     const units = (durationMs * UNITS_PER_MS) >>> 0;
     const octave = 31 - Math.clz32(units | 1);
     const step = octave >= 2 ? (units >>> (octave - 2)) & 3 : 0;
-    this.buckets[octave * STEPS + step]! += 1;
+    this.counts[octave * STEPS + step]! += 1;
     this.count += 1;
     this.sumMs += durationMs;
     if (durationMs > this.maxMs) this.maxMs = durationMs;
@@ -58,26 +68,40 @@ export class Histogram {
     const wanted = Math.max(1, Math.ceil(share * this.count));
     let seen = 0;
     for (let i = 0; i < BUCKETS; i++) {
-      seen += this.buckets[i] as number;
+      seen += this.counts[i] as number;
       if (this.count > 0 && seen >= wanted) {
-        const octave = Math.floor(i / STEPS);
-        const upper = octave >= 2 ? 2 ** octave + ((i % STEPS) + 1) * 2 ** (octave - 2) : 2 ** (octave + 1);
-        return Math.min(upper / UNITS_PER_MS, this.maxMs);
+        return Math.min(endOf(i), this.maxMs);
       }
     }
     return 0;
   }
 
+  /** The buckets that hold something, shortest first. */
+  buckets(): LatencyBucket[] {
+    const found: LatencyBucket[] = [];
+    for (const [i, count] of this.counts.entries()) if (count > 0) found.push({ belowMs: endOf(i), count });
+    return found;
+  }
+
   stats(): LatencyStats {
     return {
       count: this.count,
+      sumMs: this.sumMs,
       meanMs: this.count === 0 ? 0 : this.sumMs / this.count,
       p50Ms: this.quantile(0.5),
       p90Ms: this.quantile(0.9),
       p99Ms: this.quantile(0.99),
       maxMs: this.maxMs,
+      buckets: this.buckets(),
     };
   }
+}
+
+/** Where a bucket ends, in milliseconds. */
+function endOf(bucket: number): number {
+  const octave = Math.floor(bucket / STEPS);
+  const end = octave >= 2 ? 2 ** octave + ((bucket % STEPS) + 1) * 2 ** (octave - 2) : 2 ** (octave + 1);
+  return end / UNITS_PER_MS;
 }
 
 /** The counters of one procedure. */

@@ -145,7 +145,7 @@ describe('rpcbind-ts', () => {
       expect(await client.setAddress({ ...of, netid: 'local', address })).toBe(true);
       expect(await client.setAddress({ ...of, netid: `no\n${'x'.repeat(8_000)}`, address: '' })).toBe(false);
     });
-    await until(() => one.output().includes('the netid or the address is none'));
+    await until(() => one.output().includes('the netid or the address is not valid'));
     const lines = one.output().split('\n');
     expect(lines.filter((line) => line.includes('forged'))).toEqual([
       expect.stringContaining('local /x\\nrpcbind-ts: error: forged\\u001b[31m\\u007f\\u202e ('),

@@ -1,16 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Registration } from '../../rpcbind/registration.js';
 import { MAX_HOLD_MS } from '../../rpcbind/table/holds.js';
-import {
-  type AddressRegistration,
-  DEFAULT_MAX_REGISTRATIONS,
-  Registry,
-  SUPERUSER,
-  UNKNOWN,
-} from '../../rpcbind/table/registry.js';
+import { DEFAULT_MAX_REGISTRATIONS, Registry, SUPERUSER, UNKNOWN } from '../../rpcbind/table/registry.js';
 import { until } from '../support/until.js';
 
-const row = (of: Partial<AddressRegistration> = {}): AddressRegistration => ({
+const row = (of: Partial<Registration> = {}): Registration => ({
   program: 0x2000_0001,
   version: 1,
   netid: 'udp',
@@ -78,17 +73,17 @@ describe('finding', () => {
 
 /** The same rules on a plain list, in the order of registration. */
 class ListOfRows {
-  readonly rows: AddressRegistration[] = [];
+  readonly rows: Registration[] = [];
 
-  all(program: number, netid: string): AddressRegistration[] {
+  all(program: number, netid: string): Registration[] {
     return this.rows.filter((one) => one.program === program && one.netid === netid);
   }
 
-  exact(program: number, version: number, netid: string): AddressRegistration | undefined {
+  exact(program: number, version: number, netid: string): Registration | undefined {
     return this.all(program, netid).find((one) => one.version === version);
   }
 
-  set(of: AddressRegistration): string {
+  set(of: Registration): string {
     const found = this.exact(of.program, of.version, of.netid);
     if (found !== undefined) return found.address === of.address ? 'same' : 'taken';
     this.rows.push(of);

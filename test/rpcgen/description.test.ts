@@ -98,7 +98,7 @@ describe('annotations', () => {
     const text = emit(annotated);
     expect(text).toContain("  name: 'P',\n  uuid: '12345678-1234-abcd-ef00-0123456789ab',\n");
     expect(text).toContain('    result: int,\n    idempotent: true,\n    deadlineMs: 2000,\n  } satisfies');
-    expect(text).toContain('call(pV1.GET, args, { timeoutMs: 2000, ...options });');
+    expect(text).toContain('call(pV1.GET, args, options);');
     expect(text).toContain('call(pV1.SET, args, options);');
     const [get, set] = live(annotated).programs[0]?.versions[0]?.procedures ?? [];
     expect(get).toMatchObject({ idempotent: true, deadlineMs: 2_000 });

@@ -12,10 +12,10 @@ import {
   createServer,
   type RpcClient,
   type RpcServer,
-} from '../../runtime/index.js';
-import { type ClientTransport, hasNative } from '../../runtime/protocol.js';
-import { add, blob, echo, echoService, slow } from '../support/echo.js';
-import { until } from '../support/until.js';
+} from '../../../runtime/index.js';
+import { type ClientTransport, hasNative } from '../../../runtime/protocol.js';
+import { add, blob, echo, echoService, slow } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

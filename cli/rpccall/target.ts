@@ -1,5 +1,5 @@
 /**
- * The way to a service: straight to an address, or through the rpcbind of its host. What is
+ * How a service is reached: straight to an address, or through the rpcbind of its host. What is
  * called there is not known here.
  */
 
@@ -16,7 +16,7 @@ import {
 import type { ClientTransport } from '../../runtime/protocol.js';
 import { CliError, UsageError } from '../support/cli.js';
 
-/** What the command line says of the way. */
+/** What the command line says of how a service is reached. */
 export interface AddressSelectorOptions {
   /** rpcbind's port. */
   readonly port: number;
@@ -70,9 +70,9 @@ async function transportTo(
       throw new UsageError('--transport local needs the path of the socket: --addr /PATH');
     return connectUnix({ path: LOCAL_SOCKET_PATH, connectTimeoutMs });
   }
-  const ways = options.transport === undefined ? (['tcp', 'udp'] as const) : [options.transport];
+  const transports = options.transport === undefined ? (['tcp', 'udp'] as const) : [options.transport];
   let missing: unknown;
-  for (const transport of ways) {
+  for (const transport of transports) {
     try {
       const found =
         program === RPCBPROG

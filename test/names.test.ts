@@ -1,40 +1,58 @@
-/** docs/decisions/0020-names.md: names that are gone stay gone. */
+/** docs/decisions/0020-names.md: names that were given up do not come back. */
 
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import path from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { identifiersOf, isHandWritten, repositoryFiles, textOf } from './support/source.js';
 
-const root = path.resolve(import.meta.dirname, '..');
-const table =
-  readFileSync(path.join(root, 'docs/decisions/0020-names.md'), 'utf8').split('## Everyday words')[0] ?? '';
-const old = [...table.matchAll(/^\| ([\w$]+(?:, [\w$]+)*) \| (?!New name)/gm)].flatMap((match) =>
-  (match[1] ?? '').split(', '),
-);
+const DECISION = 'docs/decisions/0020-names.md';
+const [first = ''] = textOf(DECISION).split(/^## /m);
 
-/** Identifiers of a file: comments and literals are left out, expressions within templates are not. */
-function identifiersOf(text: string): Set<string> {
-  const code = text
-    .replaceAll(/\/\*[\s\S]*?\*\/|(?<![:'"`\w])\/\/.*$/gm, ' ')
-    .replaceAll(/'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"/g, ' ')
-    .replaceAll(/`(?:[^`\\]|\\.)*`/g, (template) =>
-      [...template.matchAll(/\$\{([^}]*)\}/g)].map((match) => match[1]).join(' '),
-    );
-  return new Set(code.match(/[A-Za-z_$][\w$]*/g));
+interface Row {
+  readonly old: string;
+  readonly now: string;
 }
 
-it('no hand-written TypeScript has an identifier of the left column', () => {
-  expect(old.length).toBeGreaterThan(40);
-  const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], {
-    cwd: root,
-    encoding: 'utf8',
-  })
-    .split('\n')
-    .filter((file) => file !== '' && !file.endsWith('.gen.ts') && existsSync(path.join(root, file)));
-  expect(files.length).toBeGreaterThan(200);
-  const found = files.flatMap((file) => {
-    const names = identifiersOf(readFileSync(path.join(root, file), 'utf8'));
-    return old.filter((name) => names.has(name)).map((name) => `${file}: ${name}`);
+/** The rows of the first table: `| old | new | why |`. */
+const rows: readonly Row[] = [...first.matchAll(/^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$/gm)]
+  .map((match) => ({ old: match[1] ?? '', now: match[2] ?? '' }))
+  .filter(({ old }) => old !== 'Old name');
+
+const identifiers = new Map(
+  repositoryFiles('*.ts')
+    .filter(isHandWritten)
+    .map((file) => [file, identifiersOf(file)]),
+);
+
+describe(DECISION, () => {
+  it('has rows of one old identifier each', () => {
+    expect(rows.length).toBeGreaterThan(20);
+    expect(
+      rows.filter(({ old }) => !/^[A-Za-z_$][\w$]*$/.test(old)),
+      `${DECISION}: the left column of the first table holds one identifier a row`,
+    ).toEqual([]);
   });
-  expect(found, 'docs/decisions/0020-names.md has the new names').toEqual([]);
+
+  it('names each old identifier once', () => {
+    const old = rows.map((row) => row.old);
+    expect(
+      old.filter((name, i) => old.indexOf(name) !== i),
+      `${DECISION}: delete the second row of each of these`,
+    ).toEqual([]);
+  });
+
+  it('lists no name that is in use', () => {
+    const used = [...identifiers].flatMap(([file, names]) =>
+      rows.filter(({ old }) => names.has(old)).map(({ old, now }) => `${file}: ${old}, now ${now}`),
+    );
+    expect(
+      used,
+      `rename these, or take the row out of ${DECISION} if the word has a standard meaning there`,
+    ).toEqual([]);
+  });
+
+  it('finds identifiers, and no words of comments and strings', () => {
+    const own = identifiers.get('test/names.test.ts') ?? new Set();
+    expect(own.has('repositoryFiles')).toBe(true);
+    expect(own.has('matchAll')).toBe(true);
+    expect(own.has('finds')).toBe(false);
+  });
 });

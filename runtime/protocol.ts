@@ -99,6 +99,7 @@ export {
   sealCall,
 } from './protocol/security.js';
 export { MAX_SHARE_SOURCES } from './protocol/shares.js';
+export { isLoopback, sourceOf } from './protocol/source.js';
 export type {
   ClientTransport,
   Listener,
@@ -178,7 +179,6 @@ export {
 } from './transport/netlink.js';
 export type { StreamUpgrade, UpgradedSocket } from './transport/recordstream.js';
 export { unmapped } from './transport/sockaddr.js';
-export { isLoopback, sourceOf } from './transport/source.js';
 export {
   checkPath,
   DEFAULT_CONNECT_TIMEOUT_MS,

@@ -94,9 +94,11 @@ async function requestOf(
   words: readonly string[],
   options: Options,
 ): Promise<{ name: string; args: readonly string[]; input: Uint8Array }> {
-  const ways = [options.shell, options.script, options.function].filter((way) => way !== undefined);
-  if (ways.length > 1) throw new UsageError('only one of --shell, --script and --function can be');
-  if (ways.length === 0 && words.length === 0 && !options.list)
+  const requests = [options.shell, options.script, options.function].filter(
+    (request) => request !== undefined,
+  );
+  if (requests.length > 1) throw new UsageError('only one of --shell, --script and --function can be');
+  if (requests.length === 0 && words.length === 0 && !options.list)
     throw new UsageError('no command was given: rexec-ts HOST -- COMMAND');
   const input =
     options.script !== undefined

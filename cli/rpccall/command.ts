@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultRpcbindPort } from '../../rpcbind/index.js';
+import type { TlsProtection } from '../../security/index.js';
 import {
   decode,
   encode,
@@ -14,6 +15,7 @@ import {
 } from '../../xdr/index.js';
 import { CliError, command, describe, integer, portOption, timeOptions, UsageError } from '../support/cli.js';
 import { completeArguments } from '../support/completion.js';
+import { tlsClientOptions } from '../support/tls.js';
 import { type BytesForm, readBytes, readStdin } from './bytes.js';
 import { describeInterface, listInterface } from './describe.js';
 import { explainMessages } from './explain.js';
@@ -30,7 +32,7 @@ import {
 import { formatSummary, MAX_CONCURRENCY, MAX_REPEAT, repeat } from './repeat.js';
 import { argsOf, parseJson, Session, wrongJson } from './session.js';
 import { runShell } from './shell.js';
-import { type AddressSelectorOptions, parseAuth } from './target.js';
+import { parseAuth, type TargetOptions } from './target.js';
 import { tracing } from './trace.js';
 
 interface FileOptions {
@@ -44,7 +46,11 @@ interface CallFlags extends FileOptions {
   readonly port?: number;
   readonly addr?: string;
   readonly auth: string;
-  readonly timeout: number;
+  readonly retransmit: number;
+  readonly tlsPolicy?: string;
+  readonly tlsCa?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
   readonly totalTime: number;
   readonly repeat?: number;
   readonly concurrency: number;
@@ -128,7 +134,7 @@ function withCall(one: Command, isCall: boolean): Command {
     .option('--verbose', 'the messages field by field')
     .option('--hex', 'the bytes of the messages')
     .addOption(new Option('--opaque <form>').choices(['base64', 'hex']).default('base64'));
-  for (const option of timeOptions()) one.addOption(option);
+  for (const option of [...timeOptions(), ...tlsClientOptions()]) one.addOption(option);
   if (isCall)
     one
       .option('--repeat <n>', 'call this often', integer('N', 1, MAX_REPEAT))
@@ -322,15 +328,23 @@ function opened(
   return openInterface(name, options);
 }
 
-function reachOptions(flags: CallFlags): AddressSelectorOptions {
+function reachOptions(flags: CallFlags): TargetOptions {
   return {
     port: flags.port ?? defaultRpcbindPort(),
     transport: flags.transport,
     addr: flags.addr,
-    retransmitMs: flags.timeout,
+    retransmitMs: flags.retransmit,
     timeoutMs: flags.totalTime,
     credentials: parseAuth(flags.auth),
+    tls: flags,
+    ...(flags.verbose === true ? { onProtected: sayProtection } : {}),
   };
+}
+
+/** On the error output, as the messages are. */
+function sayProtection({ protocol, cipher, peer, isVerified, isResumed }: TlsProtection): void {
+  const how = [isVerified ? 'verified' : 'not verified', ...(isResumed ? ['resumed'] : [])].join(', ');
+  process.stderr.write(`${protocol} ${cipher}, server ${peer} (${how})\n`);
 }
 
 function trace({ verbose, hex }: CallFlags): { readonly verbose: boolean; readonly hex: boolean } {

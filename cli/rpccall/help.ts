@@ -17,7 +17,8 @@ INTERFACE is a .x file or a name (mount, nfs...); PROC may be PROG.VERS.PROC.
   --transport udp|tcp|local   --addr PORT|HOST:PORT|/PATH   the service itself
   --port PORT                 rpcbind's port (RPCBIND_PORT, else 111)
   --auth none|sys[:UID:GID,...]           who calls (default: none)
-  --timeout SECONDS (5)       --total-time SECONDS (25)
+  --retransmit SECONDS (5)    --total-time SECONDS (25)
+  --tls-policy off|prefer|require  --tls-ca FILE  --tls-cert FILE  --tls-key FILE
   --repeat N  --concurrency M call N times, M at a time, and sum up
   --verbose   --hex           the messages, field by field or as bytes
   --opaque base64|hex         how bytes stand in JSON   --compact   one line

@@ -15,7 +15,7 @@ import {
 } from '../../xdr/index.js';
 import { UsageError } from '../support/cli.js';
 import { type Choice, chooseProcedures, type Opened } from './interface.js';
-import { type AddressSelectorOptions, reach, type Tap } from './target.js';
+import { connectTarget, type Tap, type TargetOptions } from './target.js';
 
 /** Arguments of a call as they were given: JSON text, or none. */
 export type ArgsText = string | undefined;
@@ -25,17 +25,11 @@ export class Session {
   readonly opened: Opened;
   readonly walk: JsonOptions;
   private readonly host: string;
-  private readonly options: AddressSelectorOptions;
+  private readonly options: TargetOptions;
   private readonly tap: Tap | undefined;
   private readonly clients = new Map<string, Promise<RpcClient>>();
 
-  constructor(
-    host: string,
-    opened: Opened,
-    options: AddressSelectorOptions,
-    walk: JsonOptions = {},
-    tap?: Tap,
-  ) {
+  constructor(host: string, opened: Opened, options: TargetOptions, walk: JsonOptions = {}, tap?: Tap) {
     this.host = host;
     this.opened = opened;
     this.options = options;
@@ -102,7 +96,7 @@ export class Session {
     const key = `${program} ${version}`;
     let client = this.clients.get(key);
     if (client === undefined) {
-      client = reach(this.host, { program, version }, this.options, this.tap);
+      client = connectTarget(this.host, { program, version }, this.options, this.tap);
       this.clients.set(key, client);
       // A way that could not be found is looked for again by the next call.
       client.catch(() => this.clients.delete(key));

@@ -1,5 +1,5 @@
 /**
- * The way to a service: straight to an address, or through the rpcbind of its host. What is
+ * How a service is reached: straight to an address, or through the rpcbind of its host. What is
  * called there is not known here.
  */
 
@@ -14,10 +14,12 @@ import {
   sysCredentials,
 } from '../../runtime/index.js';
 import type { ClientTransport } from '../../runtime/protocol.js';
+import type { TlsProtection } from '../../security/index.js';
 import { CliError, UsageError } from '../support/cli.js';
+import { clientPolicyOf, handshakeOf, type TlsFlags } from '../support/tls.js';
 
-/** What the command line says of the way. */
-export interface AddressSelectorOptions {
+/** What the command line says of how a service is reached. */
+export interface TargetOptions {
   /** rpcbind's port. */
   readonly port: number;
   /** Undefined: TCP, and UDP for what is not served over TCP. */
@@ -27,6 +29,10 @@ export interface AddressSelectorOptions {
   readonly retransmitMs: number;
   readonly timeoutMs: number;
   readonly credentials: Credentials;
+  /** Default: no TLS. */
+  readonly tls?: TlsFlags;
+  /** Told how each connection is protected. */
+  readonly onProtected?: ((protection: TlsProtection) => void) | undefined;
 }
 
 /** Sees every message as it goes and comes, without its record mark. */
@@ -36,10 +42,10 @@ export interface Tap {
 }
 
 /** A client for one version of a program on a host. Rejects with CliError where the program is not there. */
-export async function reach(
+export async function connectTarget(
   host: string,
   { program, version }: { readonly program: number; readonly version: number },
-  options: AddressSelectorOptions,
+  options: TargetOptions,
   tap?: Tap,
 ): Promise<RpcClient> {
   const transport = await transportTo(host, program, version, options);
@@ -55,24 +61,31 @@ async function transportTo(
   host: string,
   program: number,
   version: number,
-  options: AddressSelectorOptions,
+  options: TargetOptions,
 ): Promise<ClientTransport> {
   const connectTimeoutMs = options.timeoutMs;
+  const tls = options.tls ?? {};
+  const policy = clientPolicyOf(tls, options.transport);
+  const handshake = handshakeOf(tls, policy, { program, version }, options.onProtected);
   if (options.addr !== undefined) {
     const target = parseAddress(options.addr, host);
     if ('path' in target) return connectUnix({ path: target.path, connectTimeoutMs });
     if (options.transport === 'local')
       throw new UsageError(`${options.addr} is no path of a socket, which --transport local takes`);
-    return options.transport === 'udp' ? connectUdp(target) : connectTcp({ ...target, connectTimeoutMs });
+    return options.transport === 'udp'
+      ? connectUdp(target)
+      : connectTcp({ ...target, connectTimeoutMs, ...handshake });
   }
   if (options.transport === 'local') {
     if (program !== RPCBPROG)
       throw new UsageError('--transport local needs the path of the socket: --addr /PATH');
     return connectUnix({ path: LOCAL_SOCKET_PATH, connectTimeoutMs });
   }
-  const ways = options.transport === undefined ? (['tcp', 'udp'] as const) : [options.transport];
+  // Where TLS is required, a service that is registered for UDP alone is not called in the clear.
+  const all = policy === 'require' ? (['tcp'] as const) : (['tcp', 'udp'] as const);
+  const transports = options.transport === undefined ? all : [options.transport];
   let missing: unknown;
-  for (const transport of ways) {
+  for (const transport of transports) {
     try {
       const found =
         program === RPCBPROG
@@ -86,7 +99,9 @@ async function transportTo(
               retransmitMs: options.retransmitMs,
               timeoutMs: options.timeoutMs,
             });
-      return transport === 'udp' ? await connectUdp(found) : connectTcp({ ...found, connectTimeoutMs });
+      return transport === 'udp'
+        ? await connectUdp(found)
+        : connectTcp({ ...found, connectTimeoutMs, ...handshake });
     } catch (error) {
       if (!(error instanceof RpcbindError)) throw error;
       missing ??= error;

@@ -25,8 +25,8 @@ export const MAX_ANSWERS = 10_000;
 const ALL_RPCBINDS = 'ff02::202';
 const CALLIT = 5;
 
-/** A way out: whom to ask, and from which kind of socket. */
-interface Way {
+/** Whom to ask, and from which kind of socket. */
+interface Destination {
   readonly address: string;
   readonly family: 4 | 6;
 }
@@ -45,7 +45,9 @@ export async function askNetwork(
 ): Promise<boolean> {
   if (netid !== undefined && netid !== 'udp' && netid !== 'udp6')
     throw new UsageError(`netid ${netid} cannot ask a whole network: udp and udp6 can`);
-  const found = waysOut().filter(({ family }) => netid === undefined || (netid === 'udp') === (family === 4));
+  const found = destinationsOf().filter(
+    ({ family }) => netid === undefined || (netid === 'udp') === (family === 4),
+  );
   if (found.length === 0)
     throw new CliError(
       `no network interface here can broadcast${netid === undefined ? '' : ` over ${netid}`}: bring one up`,
@@ -74,17 +76,17 @@ function tell(answer: Answerer, name: string | undefined, service: Service, { is
 }
 
 /** The broadcast addresses of IPv4, and the rpcbinds' group on every IPv6 link. */
-function waysOut(): Way[] {
-  const ways: Way[] = [];
+function destinationsOf(): Destination[] {
+  const destinations: Destination[] = [];
   for (const [name, addresses] of Object.entries(networkInterfaces())) {
     for (const { address, netmask, family, internal } of addresses ?? []) {
       if (internal) continue;
       const to = family === 'IPv4' ? broadcastOf(address, netmask) : `${ALL_RPCBINDS}%${name}`;
-      if (!ways.some((way) => way.address === to))
-        ways.push({ address: to, family: family === 'IPv4' ? 4 : 6 });
+      if (!destinations.some((destination) => destination.address === to))
+        destinations.push({ address: to, family: family === 'IPv4' ? 4 : 6 });
     }
   }
-  return ways;
+  return destinations;
 }
 
 function broadcastOf(address: string, netmask: string): string {
@@ -97,7 +99,7 @@ function broadcastOf(address: string, netmask: string): string {
 
 /** Sends the question twice to all, and gives every answer until the time is up. */
 async function collect(
-  ways: readonly Way[],
+  destinations: readonly Destination[],
   service: Service,
   port: number,
   times: { readonly retransmitMs: number; readonly timeoutMs: number },
@@ -108,7 +110,7 @@ async function collect(
   let next = base;
   const sockets = new Map<4 | 6, Socket>();
   try {
-    for (const family of new Set(ways.map((way) => way.family))) {
+    for (const family of new Set(destinations.map((destination) => destination.family))) {
       const socket = await open(family);
       sockets.set(family, socket);
       socket.on('error', () => undefined);
@@ -120,7 +122,7 @@ async function collect(
     const send = (): void => {
       const xid = next;
       next += 2;
-      for (const { address, family } of ways)
+      for (const { address, family } of destinations)
         for (const version of family === 4 ? [2, 3] : [3])
           sockets.get(family)?.send(question(xid, version, service), port, address, () => undefined);
     };

@@ -18,7 +18,7 @@ interface Options extends Flags {
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly names?: string;
-  readonly timeout: number;
+  readonly retransmit: number;
   readonly totalTime: number;
 }
 
@@ -51,11 +51,11 @@ export function buildRpcinfo(): Command {
   program.action(async (words: string[], options: Options) => {
     const names = programNames(options.names);
     const setting: Setting = {
-      contact: { port: options.port, retransmitMs: options.timeout, timeoutMs: options.totalTime },
+      contact: { port: options.port, retransmitMs: options.retransmit, timeoutMs: options.totalTime },
       names,
       isJson: options.json === true,
       isQuiet: options.quiet === true,
-      hasTimeout: program.getOptionValueSource('timeout') === 'cli',
+      hasTimeout: program.getOptionValueSource('retransmit') === 'cli',
       hasTotal: program.getOptionValueSource('totalTime') === 'cli',
     };
     const failed = await perform(requestOf(options, words, names), setting);

@@ -3,6 +3,7 @@
 
 import { defaultRpcbindPort, type PublicationState, publish } from '../../rpcbind/index.js';
 import { createServer, type RpcServer } from '../../runtime/index.js';
+import type { TlsServer } from '../../security/index.js';
 import { mockServices } from '../rpccall/mock.js';
 import { builtIns, type Hosted, loadService, type ServiceSettings } from '../support/builtin.js';
 import {
@@ -15,8 +16,9 @@ import {
   UsageError,
   untilSignal,
 } from '../support/cli.js';
+import { type TlsFlags, tlsServerOf, tlsServerOptions } from '../support/tls.js';
 
-interface Options {
+interface Options extends TlsFlags {
   readonly host: readonly string[];
   readonly udpPort: number;
   readonly tcpPort: number;
@@ -36,10 +38,11 @@ const program = command('rpcserve', 'Runs services and publishes them in the rpc
   .option('--tcp-port <port>', 'listen on this TCP port; 0 for any', integer('PORT', 0, 65_535), 0)
   .option('--set <key=value>', 'a setting of a service (may be repeated)', setting, {})
   .option('--no-publish', 'do not register in rpcbind')
-  .addOption(portOption())
-  .addHelpText(
-    'after',
-    `
+  .addOption(portOption());
+for (const option of tlsServerOptions()) program.addOption(option);
+program.addHelpText(
+  'after',
+  `
 Services:
 ${Object.entries(builtIns)
   .map(([name, { summary, settings }]) =>
@@ -54,8 +57,9 @@ Examples:
   rpcserve printmsg
   rpcserve ./my-service.js
   rpcserve --mock my.x --answers answers.json
+  rpcserve --tls-cert server.pem --tls-key server.key --tls-policy tls printmsg
   RPCBIND_PORT=1111 rpcserve --host 127.0.0.1 printmsg ./my-service.js`,
-  );
+);
 
 program.action(async (names: string[], options: Options) => {
   checkSettings(names, options.set);
@@ -64,18 +68,26 @@ program.action(async (names: string[], options: Options) => {
   if (options.answers.length > options.mock.length) throw new UsageError('--answers belongs to a --mock');
   const port = options.publish ? (options.port ?? defaultRpcbindPort()) : undefined;
   const hosted: Hosted[] = [];
+  const tls = tlsServerOf(options, log);
   const server = createServer({
+    ...(tls === undefined ? {} : { security: [tls.security], authorize: tls.authorize }),
     onError: (error, { procedure }) => log(`${procedure.name} failed: ${describe(error)}`),
   });
+  const reload = (): void => {
+    if (tls?.reload() === true) log('certificates read again');
+  };
+  if (tls !== undefined) process.on('SIGHUP', reload);
   try {
     for (const name of names) hosted.push(await loadService(name, options.set));
     for (const [i, name] of options.mock.entries())
       hosted.push({ services: await mockServices(name, options.answers[i], logCall) });
     for (const service of hosted.flatMap(({ services }) => services)) server.add(service);
-    await open(server, options);
+    await open(server, options, tls);
     refuseOpenDoors(server, hosted);
     await serve(server, port);
   } finally {
+    process.off('SIGHUP', reload);
+    tls?.close();
     await server.close();
     for (const { close } of hosted) await close?.();
   }
@@ -98,12 +110,12 @@ async function serve(server: RpcServer, port: number | undefined): Promise<void>
   await publication?.withdraw();
 }
 
-async function open(server: RpcServer, options: Options): Promise<void> {
+async function open(server: RpcServer, options: Options, tls: TlsServer | undefined): Promise<void> {
   const hosts = options.host.length === 0 ? ['0.0.0.0'] : options.host;
   for (const host of hosts) {
     try {
       await server.listenUdp({ host, port: options.udpPort });
-      await server.listenTcp({ host, port: options.tcpPort });
+      await server.listenTcp({ host, port: options.tcpPort, upgrade: tls?.upgrade });
     } catch (cause) {
       throw new CliError(`cannot listen on ${host}: ${describe(cause)}`, { cause });
     }

@@ -11,7 +11,7 @@ import { CliError, command, integer, portOption, run, timeOptions, UsageError } 
 interface Options {
   readonly port?: number;
   readonly transport: 'udp' | 'tcp';
-  readonly timeout: number;
+  readonly retransmit: number;
   readonly totalTime: number;
 }
 
@@ -40,7 +40,7 @@ program.action(async (host: string, message: string, count: number, options: Opt
   const size = Buffer.byteLength(message);
   if (size > MAX_MESSAGE)
     throw new UsageError(`the message has ${size} bytes, ${MAX_MESSAGE} are allowed: send it in pieces`);
-  const times = { retransmitMs: options.timeout, timeoutMs: options.totalTime };
+  const times = { retransmitMs: options.retransmit, timeoutMs: options.totalTime };
   const { address } = await resolveHost(host, undefined);
   const found = await lookup({
     host: address,

@@ -112,6 +112,20 @@ export function portOption(): Option {
   );
 }
 
+/** An option that sets what another one does. */
+class OlderNameOption extends Option {
+  private readonly target: string;
+
+  constructor(flags: string, description: string, target: string) {
+    super(flags, description);
+    this.target = target;
+  }
+
+  override attributeName(): string {
+    return this.target;
+  }
+}
+
 /** The options of waiting, in seconds, as every command that calls has them. */
 export function timeOptions(): Option[] {
   const seconds = (text: string): number => {
@@ -120,10 +134,22 @@ export function timeOptions(): Option[] {
       throw new InvalidArgumentError('SECONDS must be a number from 0.001 to 86400.');
     return value * 1000;
   };
+  let given: number | undefined;
+  /** One setting of two names. */
+  const retransmit = (text: string): number => {
+    const value = seconds(text);
+    if (given !== undefined && given !== value)
+      throw new InvalidArgumentError('--retransmit and --timeout are the same setting; give one of them.');
+    given = value;
+    return value;
+  };
   return [
-    new Option('--timeout <seconds>', 'wait this long before asking again')
-      .argParser(seconds)
+    new Option('--retransmit <seconds>', 'send a datagram again after this long without an answer')
+      .argParser(retransmit)
       .default(5_000, '5'),
+    new OlderNameOption('--timeout <seconds>', 'the older name of --retransmit', 'retransmit').argParser(
+      retransmit,
+    ),
     new Option('--total-time <seconds>', 'give up after this long').argParser(seconds).default(25_000, '25'),
   ];
 }

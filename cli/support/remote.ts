@@ -5,12 +5,13 @@ import { defaultRpcbindPort, lookup } from '../../rpcbind/index.js';
 import { connectTcp, connectUdp, createClient, type RpcClient } from '../../runtime/index.js';
 import { callingProgram } from '../../services/index.js';
 import { integer, portOption, timeOptions } from './cli.js';
+import { clientPolicyOf, handshakeOf, type TlsFlags, tlsClientOptions } from './tls.js';
 
 /** As commander reads them. */
-export interface RemoteOptions {
+export interface RemoteOptions extends TlsFlags {
   readonly port?: number;
   readonly transport: 'udp' | 'tcp';
-  readonly timeout: number;
+  readonly retransmit: number;
   readonly totalTime: number;
   readonly program?: number;
 }
@@ -28,7 +29,7 @@ export function remoteOptions(
         integer('NUMBER', 0, 0xffff_ffff),
       ),
     );
-  for (const option of timeOptions()) program.addOption(option);
+  for (const option of [...timeOptions(), ...tlsClientOptions()]) program.addOption(option);
   return program;
 }
 
@@ -39,7 +40,8 @@ export async function withProgram<T>(
   options: RemoteOptions,
   job: (caller: Pick<RpcClient, 'call'>) => Promise<T>,
 ): Promise<T> {
-  const times = { retransmitMs: options.timeout, timeoutMs: options.totalTime };
+  const times = { retransmitMs: options.retransmit, timeoutMs: options.totalTime };
+  const policy = clientPolicyOf(options, options.transport);
   const found = await lookup({
     host,
     rpcbindPort: options.port ?? defaultRpcbindPort(),
@@ -48,8 +50,12 @@ export async function withProgram<T>(
     transport: options.transport,
     ...times,
   });
-  const way = options.transport === 'udp' ? await connectUdp(found) : connectTcp(found);
-  const client = createClient(way, times);
+  const target = { program: options.program ?? of.program, version: of.version };
+  const transport =
+    options.transport === 'udp'
+      ? await connectUdp(found)
+      : connectTcp({ ...found, ...handshakeOf(options, policy, target) });
+  const client = createClient(transport, times);
   try {
     return await job(callingProgram(client, options.program));
   } finally {

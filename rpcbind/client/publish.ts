@@ -154,9 +154,9 @@ class Publisher implements Publication {
     return (await registrar.unset(row)) && (await registrar.set(row));
   }
 
-  /** Does something by the first way to an rpcbind that answers: local socket, TCP, UDP; version 4, 3, then 2. */
+  /** Does something by the first rpcbind address that answers: local socket, TCP, UDP; version 4, 3, then 2. */
   private async ask(job: (registrar: Registrar) => Promise<boolean>): Promise<boolean> {
-    const ways: RpcbindOptions[] = [
+    const addresses: RpcbindOptions[] = [
       ...(this.port === 111 && existsSync(this.path)
         ? [{ transport: 'local', path: this.path } as const]
         : []),
@@ -164,8 +164,8 @@ class Publisher implements Publication {
       { transport: 'udp', port: this.port },
     ];
     let failure: unknown;
-    for (const way of ways) {
-      const rpcbind = await connectRpcbind({ ...way, retransmitMs: CALL_MS / 5, timeoutMs: CALL_MS });
+    for (const address of addresses) {
+      const rpcbind = await connectRpcbind({ ...address, retransmitMs: CALL_MS / 5, timeoutMs: CALL_MS });
       try {
         return await job(newRegistrar(rpcbind)).catch((error: unknown) => {
           if (hasNoSuchVersion(error)) return job(oldRegistrar(rpcbind));

@@ -13,11 +13,11 @@ import { createClient, type RpcClient } from './client.js';
 import type { ClientOptions } from './clientoptions.js';
 
 /** What is to be found. */
-export interface LookupTarget<Way extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> {
+export interface LookupTarget<TransportName extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> {
   readonly host: string;
   readonly program: number;
   readonly version: number;
-  readonly transport: Way;
+  readonly transport: TransportName;
 }
 
 /** Where a service is. */
@@ -27,8 +27,8 @@ export type Location = { readonly host: string; readonly port: number } | { read
  * Finds a service, as `lookup` of rpcbind does: undefined where it is not registered, or a rejection
  * that says so.
  */
-export type Lookup<Way extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> = (
-  target: LookupTarget<Way>,
+export type Lookup<TransportName extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> = (
+  target: LookupTarget<TransportName>,
 ) => Promise<Location | undefined>;
 
 /** How to get there, and who knows where it is. */
@@ -181,7 +181,7 @@ async function locate(options: ConnectOptions, version: number): Promise<Found |
     return undefined;
   });
   if (byTcp !== undefined) return byTcp;
-  // Where neither is there, what was said of the first way says it as well.
+  // Where neither is there, what was said of the first transport says it as well.
   return found('udp').catch((error: unknown) => {
     throw reason ?? error;
   });

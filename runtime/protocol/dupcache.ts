@@ -11,9 +11,9 @@
  */
 
 import { createHash, randomInt } from 'node:crypto';
-import { hostOf } from '../transport/sockaddr.js';
 import type { CallHeader } from './message.js';
 import { Shares } from './shares.js';
+import { hostOf } from './source.js';
 
 /** Bounds of a duplicate request cache. */
 export interface DupCacheOptions {

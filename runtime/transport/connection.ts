@@ -7,6 +7,7 @@
 import type net from 'node:net';
 import { TransportError } from '../protocol/errors.js';
 import type { RecordOptions } from '../protocol/record.js';
+import { isLoopback, sourceOf } from '../protocol/source.js';
 import type { Peer, Receive, ReplyChannel } from '../protocol/transport.js';
 import { connectionChannel } from '../telemetry/events.js';
 import { type ByteBudget, processInput, processOutput } from './budget.js';
@@ -14,7 +15,6 @@ import type { ConnectionLimits, Member } from './connections.js';
 import { peerUid, rememberConnection } from './localpeer.js';
 import { RecordStream, type StreamUpgrade } from './recordstream.js';
 import { unmapped } from './sockaddr.js';
-import { isLoopback, sourceOf } from './source.js';
 
 /** Default for the bytes of replies that a connection's peer has not read: 8 MiB. */
 export const DEFAULT_MAX_BUFFERED_BYTES = 8 * 1024 * 1024;

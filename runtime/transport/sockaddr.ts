@@ -7,6 +7,8 @@
  *   control:       length 8 | level 4 | type 4 | in_pktinfo 12 or in6_pktinfo 20
  */
 
+import { ipv6Words } from '../protocol/source.js';
+
 /** Room for either kind of address. */
 export const NAME_BYTES = 32;
 /** Room for either kind of control message. */
@@ -49,21 +51,6 @@ export function encodeSockaddr(address: string, port: number): Uint8Array {
   // A zone is given as the number of its interface; one given by name is looked up by the caller.
   if (zone !== undefined) new DataView(name.buffer).setUint32(24, Number(zone), true);
   return name;
-}
-
-/** The eight words of an IPv6 address in text, without a zone. */
-export function ipv6Words(text: string): number[] {
-  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
-  if (dotted !== null) {
-    const [a, b, c, d] = dotted.slice(2).map(Number) as [number, number, number, number];
-    return ipv6Words(`${dotted[1]}${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`);
-  }
-  const [head = '', tail] = text.split('::') as [string, string?];
-  const words = (part: string): number[] =>
-    part === '' ? [] : part.split(':').map((word) => Number.parseInt(word, 16));
-  if (tail === undefined) return words(head);
-  const [first, last] = [words(head), words(tail)];
-  return [...first, ...Array<number>(Math.max(0, 8 - first.length - last.length)).fill(0), ...last];
 }
 
 /** The address in a name, as Node writes it, without a zone. */
@@ -109,37 +96,6 @@ export function keyOf(name: Uint8Array): number | string {
       ((name[2]! << 8) | name[3]!)
     );
   return String.fromCharCode(...name.subarray(2, 28));
-}
-
-/**
- * The host behind a sender, given as {@link keyOf} or as `address port`: an IPv4 address as a number, also where it
- * came mapped into IPv6; the /64 network of an IPv6 address, since one host may use every address of it; the
- * whole of a link-local address, whose network is everybody's on that link; any other text without what follows its
- * last space. Ports are not part of it: one host can call from all of them.
- */
-export function hostOf(key: number | string): number | string {
-  if (typeof key === 'number') return Math.floor(key / 65_536) | 0;
-  // The last of a binary key is the highest byte of an interface's number, which is 0; a text ends in a digit.
-  if (key.length === 26 && key.charCodeAt(25) === 0)
-    return hostOfWords((i) => (key.charCodeAt(6 + 2 * i) << 8) | key.charCodeAt(7 + 2 * i));
-  const end = key.lastIndexOf(' ');
-  const address = end < 0 ? key : key.slice(0, end);
-  if (address.includes(':')) {
-    const words = ipv6Words(address.split('%')[0] as string);
-    return hostOfWords((i) => words[i] as number);
-  }
-  const parts = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
-  if (parts === null) return address;
-  return (Number(parts[1]) << 24) | (Number(parts[2]) << 16) | (Number(parts[3]) << 8) | Number(parts[4]);
-}
-
-function hostOfWords(word: (i: number) => number): number | string {
-  const [a, b, c, d] = [word(0), word(1), word(2), word(3)];
-  if ((a | b | c | d | word(4)) === 0 && word(5) === 0xffff) return (word(6) << 16) | word(7);
-  const network = String.fromCharCode(a, b, c, d);
-  return (a & 0xffc0) === 0xfe80
-    ? network + String.fromCharCode(word(4), word(5), word(6), word(7))
-    : network;
 }
 
 /** Our own address that a datagram was sent to, from its control message; undefined where that was a group or nothing. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Histogram } from '../../runtime/protocol.js';
+import { Histogram } from '../../../runtime/protocol.js';
 
 describe('a histogram', () => {
   it('gives its buckets: every duration is in one, below its end and within a quarter of it', () => {

@@ -7,10 +7,10 @@ import {
   type RpcClient,
   TimeoutError,
   TransportError,
-} from '../../runtime/index.js';
-import { Dispatcher, type LoopbackFaults } from '../../runtime/protocol.js';
-import { XdrError } from '../../xdr/index.js';
-import { add, ECHO_PROGRAM, echo, echoAsHyper, echoService, fail, silent, slow } from '../support/echo.js';
+} from '../../../runtime/index.js';
+import { Dispatcher, type LoopbackFaults } from '../../../runtime/protocol.js';
+import { XdrError } from '../../../xdr/index.js';
+import { add, ECHO_PROGRAM, echo, echoAsHyper, echoService, fail, silent, slow } from '../../support/echo.js';
 
 function clientOf(faults?: LoopbackFaults, options = {}, onSlow?: () => Promise<number>): RpcClient {
   const dispatcher = new Dispatcher();

@@ -3,10 +3,10 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { connectTcp, createClient, createServer, type RpcServer } from '../../runtime/index.js';
-import { MAX_HELD_BYTES, MAX_HELD_CALLS } from '../../runtime/protocol.js';
-import { ECHO_PROGRAM, echo, echoService } from '../support/echo.js';
-import { until } from '../support/until.js';
+import { connectTcp, createClient, createServer, type RpcServer } from '../../../runtime/index.js';
+import { MAX_HELD_BYTES, MAX_HELD_CALLS } from '../../../runtime/protocol.js';
+import { ECHO_PROGRAM, echo, echoService } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {

@@ -3,9 +3,9 @@
 import dgram from 'node:dgram';
 import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type CallContext, connectUdp, createClient, createServer } from '../../runtime/index.js';
-import { add, echoService, slow } from '../support/echo.js';
-import { freePort } from '../support/ports.js';
+import { type CallContext, connectUdp, createClient, createServer } from '../../../runtime/index.js';
+import { add, echoService, slow } from '../../support/echo.js';
+import { freePort } from '../../support/ports.js';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -2,7 +2,7 @@
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { describe, expect, it } from 'vitest';
-import { connectLoopback, createClient, noCredentials, type Procedure } from '../../runtime/index.js';
+import { connectLoopback, createClient, noCredentials, type Procedure } from '../../../runtime/index.js';
 import {
   Dispatcher,
   DUPLICATE_DROPPED,
@@ -13,10 +13,10 @@ import {
   MAX_SHARE_SOURCES,
   type ReplyChannel,
   writeCall,
-} from '../../runtime/protocol.js';
-import { encodeSockaddr, keyOf } from '../../runtime/transport/sockaddr.js';
-import { int, XdrWriter } from '../../xdr/index.js';
-import { ECHO_PROGRAM } from '../support/echo.js';
+} from '../../../runtime/protocol.js';
+import { encodeSockaddr, keyOf } from '../../../runtime/transport/sockaddr.js';
+import { int, XdrWriter } from '../../../xdr/index.js';
+import { ECHO_PROGRAM } from '../../support/echo.js';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const hex = (bytes: Uint8Array | undefined): string | undefined =>

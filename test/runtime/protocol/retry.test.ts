@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_TIMEOUT_MS, nextStep, resendAt, retryOptions } from '../../runtime/protocol.js';
+import { MAX_TIMEOUT_MS, nextStep, resendAt, retryOptions } from '../../../runtime/protocol.js';
 
 describe('the retransmission schedule', () => {
   it('sends again every 5 s and gives up at 25 s by default', () => {

@@ -2,9 +2,9 @@
 
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { connectTcp, createClient, createServer, type RpcServer } from '../../runtime/index.js';
-import { blob, echo, echoService, slow } from '../support/echo.js';
-import { until } from '../support/until.js';
+import { connectTcp, createClient, createServer, type RpcServer } from '../../../runtime/index.js';
+import { blob, echo, echoService, slow } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {

@@ -2,10 +2,10 @@
 
 import net from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createServer } from '../../runtime/index.js';
-import { ByteBudget, sourceOf } from '../../runtime/protocol.js';
-import { add, blob, echoService, slow } from '../support/echo.js';
-import { until } from '../support/until.js';
+import { createServer } from '../../../runtime/index.js';
+import { ByteBudget, sourceOf } from '../../../runtime/protocol.js';
+import { add, blob, echoService, slow } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {

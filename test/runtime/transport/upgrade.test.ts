@@ -15,16 +15,16 @@ import {
   createServer,
   type Interceptor,
   type RpcServer,
-} from '../../runtime/index.js';
+} from '../../../runtime/index.js';
 import type {
   ClientTransport,
   HandshakeConnection,
   PeerIdentity,
   ServerSecurity,
   StreamUpgrade,
-} from '../../runtime/protocol.js';
-import { add, ECHO_PROGRAM, echo, echoService, slow } from '../support/echo.js';
-import { until } from '../support/until.js';
+} from '../../../runtime/protocol.js';
+import { add, ECHO_PROGRAM, echo, echoService, slow } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const psk = Buffer.alloc(32, 7);
 const TLS = { ciphers: 'PSK', minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } as const;

@@ -2,10 +2,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { AuthError, connectLoopback, createClient } from '../../runtime/index.js';
-import { auth_stat, Dispatcher } from '../../runtime/protocol.js';
-import { add, echoService } from '../support/echo.js';
-import { ToyServerSecurity, toyClientSecurity } from '../support/toysecurity.js';
+import { AuthError, connectLoopback, createClient } from '../../../runtime/index.js';
+import { auth_stat, Dispatcher } from '../../../runtime/protocol.js';
+import { add, echoService } from '../../support/echo.js';
+import { ToyServerSecurity, toyClientSecurity } from '../../support/toysecurity.js';
 
 const key = randomBytes(32);
 

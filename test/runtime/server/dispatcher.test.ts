@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { AuthError, sysCredentials } from '../../runtime/index.js';
+import { AuthError, sysCredentials } from '../../../runtime/index.js';
 import {
   auth_stat,
   Dispatcher,
   type ReplyChannel,
   type SysCredentials,
   writeCall,
-} from '../../runtime/protocol.js';
-import { type Codec, string, XdrWriter } from '../../xdr/index.js';
-import { add, ECHO_PROGRAM, echo, echoService, fail, misfit, silent } from '../support/echo.js';
+} from '../../../runtime/protocol.js';
+import { type Codec, string, XdrWriter } from '../../../xdr/index.js';
+import { add, ECHO_PROGRAM, echo, echoService, fail, misfit, silent } from '../../support/echo.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));

@@ -12,10 +12,10 @@ import {
   createServer,
   type RpcClient,
   type RpcServer,
-} from '../../runtime/index.js';
-import { type ClientTransport, hasNative } from '../../runtime/protocol.js';
-import { add, blob, echo, echoService, slow } from '../support/echo.js';
-import { until } from '../support/until.js';
+} from '../../../runtime/index.js';
+import { type ClientTransport, hasNative } from '../../../runtime/protocol.js';
+import { add, blob, echo, echoService, slow } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -40,7 +40,7 @@ async function folder(): Promise<string> {
   return made;
 }
 
-const ways: [name: string, open: (server: RpcServer) => Promise<ClientTransport>][] = [
+const transports: [name: string, open: (server: RpcServer) => Promise<ClientTransport>][] = [
   [
     'UDP',
     async (server) =>
@@ -69,7 +69,7 @@ const ways: [name: string, open: (server: RpcServer) => Promise<ClientTransport>
   ],
 ];
 
-describe.each(ways)('over %s', (_name, open) => {
+describe.each(transports)('over %s', (_name, open) => {
   it('answers many calls at once', async () => {
     const client = clientOf(await open(serverOf()));
     const sums = await Promise.all(Array.from({ length: 200 }, (_, i) => client.call(add, { a: i, b: 1 })));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { TransportError } from '../../runtime/index.js';
-import { RecordFramer, RecordParser } from '../../runtime/protocol.js';
+import { TransportError } from '../../../runtime/index.js';
+import { RecordFramer, RecordParser } from '../../../runtime/protocol.js';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { AuthError } from '../../runtime/index.js';
+import { AuthError } from '../../../runtime/index.js';
 import {
   accept_stat,
   auth_stat,
@@ -11,10 +11,10 @@ import {
   type ReplyChannel,
   type SecurityDecision,
   type ServerSecurity,
-} from '../../runtime/protocol.js';
-import { XdrError } from '../../xdr/index.js';
-import { add, ECHO_PROGRAM, echoService } from '../support/echo.js';
-import { ToyServerSecurity, toyClientSecurity } from '../support/toysecurity.js';
+} from '../../../runtime/protocol.js';
+import { XdrError } from '../../../xdr/index.js';
+import { add, ECHO_PROGRAM, echoService } from '../../support/echo.js';
+import { ToyServerSecurity, toyClientSecurity } from '../../support/toysecurity.js';
 
 const key = randomBytes(32);
 const target = { xid: 7, program: ECHO_PROGRAM, version: 1, procedure: add.number };

@@ -6,7 +6,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { lookup } from '../../rpcbind/index.js';
+import { lookup } from '../../../rpcbind/index.js';
 import {
   broadcast,
   connect,
@@ -16,10 +16,10 @@ import {
   createServer,
   type Interceptor,
   type RpcServer,
-} from '../../runtime/index.js';
-import type { Lookup, LookupTarget, Route } from '../../runtime/protocol.js';
-import { add, ECHO_PROGRAM, echo, echoService, fail, silent, slow } from '../support/echo.js';
-import { until } from '../support/until.js';
+} from '../../../runtime/index.js';
+import type { Lookup, LookupTarget, Route } from '../../../runtime/protocol.js';
+import { add, ECHO_PROGRAM, echo, echoService, fail, silent, slow } from '../../support/echo.js';
+import { until } from '../../support/until.js';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {

@@ -10,10 +10,15 @@ import {
   createClient,
   createServer,
   type RpcClient,
-} from '../../runtime/index.js';
-import { type ClientSecurity, Dispatcher, SECURITY_CLOSE_MS, SecurityError } from '../../runtime/protocol.js';
-import { add, echo, echoService } from '../support/echo.js';
-import { ToyServerSecurity, toyClientSecurity } from '../support/toysecurity.js';
+} from '../../../runtime/index.js';
+import {
+  type ClientSecurity,
+  Dispatcher,
+  SECURITY_CLOSE_MS,
+  SecurityError,
+} from '../../../runtime/protocol.js';
+import { add, echo, echoService } from '../../support/echo.js';
+import { ToyServerSecurity, toyClientSecurity } from '../../support/toysecurity.js';
 
 const key = randomBytes(32);
 const cleanUps: (() => unknown)[] = [];

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { unmapped } from '../../runtime/protocol.js';
+import { unmapped } from '../../../runtime/protocol.js';
 
 describe('an IPv4-mapped address', () => {
   it('is the IPv4 address, however it is written (RFC 4291 section 2.5.5.2)', () => {

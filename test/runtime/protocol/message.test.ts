@@ -2,8 +2,8 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Credentials, noCredentials, sysCredentials } from '../../runtime/index.js';
-import { type rpc_msg, rpc_msgCodec } from '../../runtime/protocol/rpcmsg.gen.js';
+import { type Credentials, noCredentials, sysCredentials } from '../../../runtime/index.js';
+import { type rpc_msg, rpc_msgCodec } from '../../../runtime/protocol/rpcmsg.gen.js';
 import {
   emptyCallHeader,
   type Refusal,
@@ -14,8 +14,8 @@ import {
   writeCall,
   writeRefusal,
   writeSuccess,
-} from '../../runtime/protocol.js';
-import { decode, encode, voidCodec, XdrReader, XdrWriter } from '../../xdr/index.js';
+} from '../../../runtime/protocol.js';
+import { decode, encode, voidCodec, XdrReader, XdrWriter } from '../../../xdr/index.js';
 
 const uint = fc.integer({ min: 0, max: 0xffff_ffff });
 const NO_AUTH = { flavor: 0, body: new Uint8Array(0) };

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { afterAll, describe, expect, it } from 'vitest';
-import { checkPortable, compile, IdlError } from '../../rpcgen/index.js';
+import { checkPortable, compile, IdlError } from '../../../rpcgen/index.js';
 import {
   AuthError,
   connectLoopback,
@@ -13,7 +13,7 @@ import {
   type Procedure,
   type RpcClient,
   RpcError,
-} from '../../runtime/index.js';
+} from '../../../runtime/index.js';
 import {
   auth_stat,
   type ClientSecurity,
@@ -21,7 +21,7 @@ import {
   NO_VERIFIER,
   SecurityError,
   sealCall,
-} from '../../runtime/protocol.js';
+} from '../../../runtime/protocol.js';
 import {
   array,
   type Codec,
@@ -35,10 +35,10 @@ import {
   unionOf,
   voidCodec,
   XdrError,
-} from '../../xdr/index.js';
-import { add, echo, echoAsHyper, echoService, fail, silent, slow } from '../support/echo.js';
+} from '../../../xdr/index.js';
+import { add, echo, echoAsHyper, echoService, fail, silent, slow } from '../../support/echo.js';
 
-const manual = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8');
+const manual = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8');
 const documented = [...manual.matchAll(/^\| `([A-Z_]+)`/gm)].map((match) => match[1] as string);
 const provoked = new Set<string>();
 

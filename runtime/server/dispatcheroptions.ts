@@ -82,10 +82,10 @@ export function checkDispatcherOptions({
   readonly callTimeoutMs: number;
   readonly maxPending: number;
 } {
-  const flavors = new Set<number>();
+  const numbers = new Set<number>();
   for (const { flavor } of security) {
-    if (flavors.has(flavor)) throw new RangeError(`security has two mechanisms for flavor ${flavor}`);
-    flavors.add(flavor);
+    if (numbers.has(flavor)) throw new RangeError(`security has two mechanisms for flavor ${flavor}`);
+    numbers.add(flavor);
   }
   const bytes = DEFAULT_MAX_MESSAGE_BYTES;
   return {

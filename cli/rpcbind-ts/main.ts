@@ -12,6 +12,7 @@ import {
   describe,
   endWithin,
   integer,
+  OlderNameOption,
   portOption,
   run,
   UsageError,
@@ -59,7 +60,8 @@ const program = command('rpcbind-ts', 'Tells callers where the programs of this 
   .option('--local <path>', 'listen on this unix socket; @NAME is abstract (may be repeated)', collect, [])
   .option('--no-local', 'listen on no unix socket')
   .option('-i, --insecure', 'let other hosts register')
-  .option('-r, --remote-calls', 'pass calls on: CALLIT, BCAST and INDIRECT, and discovery by multicast')
+  .option('-r, --forward-calls', 'forward calls: CALLIT, BCAST and INDIRECT, and discovery by multicast')
+  .addOption(new OlderNameOption('--remote-calls', 'the older name of --forward-calls', 'forwardCalls'))
   .option('-w, --warm-start', 'keep registrations in files even where --port is not 111')
   .option('--cold', 'forget what the last daemon kept')
   .option('--state-dir <folder>', `keep registrations here (default: ${STATE_FOLDER})`)

@@ -112,8 +112,8 @@ export function portOption(): Option {
   );
 }
 
-/** An option that sets what another one does. */
-class OlderNameOption extends Option {
+/** An option that sets what another one does: its older name. */
+export class OlderNameOption extends Option {
   private readonly target: string;
 
   constructor(flags: string, description: string, target: string) {

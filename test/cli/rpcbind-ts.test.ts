@@ -175,8 +175,12 @@ describe('rpcbind-ts', () => {
       return events().some(({ event }) => event === 'change');
     });
     await client.close();
-    const [told] = events().filter(({ event }) => event === 'change');
-    expect(told?.count).toBeGreaterThan(100);
+    // A line now and then tells how many were left out before it.
+    const leftOut = events().reduce(
+      (sum, { event, count }) => sum + (event === 'change' ? (count ?? 0) : 0),
+      0,
+    );
+    expect(leftOut).toBeGreaterThan(100);
     expect(events().length).toBeLessThan(1_400);
   });
 

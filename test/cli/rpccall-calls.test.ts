@@ -110,7 +110,7 @@ describe('rpccall HOST FILE PROC JSON', () => {
       [
         'ADD',
         '{"a":1,"c":2,"b":3}',
-        /^rpccall: member c of the JSON does not fit: no such member; there is a, b\n$/,
+        /^rpccall: member c of the JSON does not fit: unknown member; known are a, b\n$/,
       ],
       [
         'ECHO',

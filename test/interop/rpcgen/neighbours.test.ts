@@ -76,7 +76,7 @@ describe('a folder of bad neighbours', () => {
   };
 
   it('passes the test of real files', () => {
-    const { status, output } = run('rpcgen-corpus.test.ts');
+    const { status, output } = run('rpcgen/corpus.test.ts');
     expect(status, output).toBe(0);
     for (const name of ['a/broken.x', 'c/deep.x', 'd/scalars.x'])
       expect(output).toContain(`refused: ${name}`);
@@ -87,7 +87,7 @@ describe('a folder of bad neighbours', () => {
   it.skipIf(!hasC)(
     'passes the test against C',
     () => {
-      const { status, output } = run('rpcgen-c.test.ts');
+      const { status, output } = run('rpcgen/c.test.ts');
       expect(status, output).toBe(0);
       for (const name of ['b/main.x', 'd/scalars.rpcl', 'a/lib.x']) expect(output).toContain(name);
     },

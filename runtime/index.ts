@@ -6,7 +6,8 @@
  */
 
 export { broadcast } from './client/broadcast.js';
-export { type ClientOptions, createClient, type RpcClient } from './client/client.js';
+export { createClient, type RpcClient } from './client/client.js';
+export type { ClientOptions } from './client/clientoptions.js';
 export { type ConnectOptions, connect } from './client/connect.js';
 export { type Credentials, noCredentials, sysCredentials } from './protocol/auth.js';
 export {

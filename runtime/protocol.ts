@@ -12,7 +12,8 @@ export {
   DEFAULT_MAX_BROADCAST_REPLIES,
   RPCB_MULTICAST_ADDRESS,
 } from './client/broadcast.js';
-export { type ClientStats, DEFAULT_MAX_PENDING_CALLS, MAX_COUNTED_PROCEDURES } from './client/client.js';
+export { type ClientStats, MAX_COUNTED_PROCEDURES } from './client/client.js';
+export { DEFAULT_MAX_PENDING_CALLS } from './client/clientoptions.js';
 export {
   ConnectedClient,
   type Location,
@@ -45,6 +46,7 @@ export {
   type TransportErrorCode,
 } from './protocol/errors.js';
 export type { InterceptedCall } from './protocol/interceptor.js';
+export { integerOption } from './protocol/limits.js';
 export {
   type CallHeader,
   type CallReading,
@@ -57,6 +59,7 @@ export {
   writeRefusal,
   writeSuccess,
 } from './protocol/message.js';
+export { nullProcedure } from './protocol/procedure.js';
 export { rawCodec } from './protocol/raw.js';
 export {
   DEFAULT_MAX_FRAGMENTS,
@@ -77,6 +80,7 @@ export {
 } from './protocol/retry.js';
 export { accept_stat, auth_flavor, auth_stat } from './protocol/rpcmsg.gen.js';
 export {
+  type AcceptedReply,
   type AuthField,
   type CallTarget,
   type ClientSecurity,
@@ -84,10 +88,12 @@ export {
   type ProtectedCall,
   type ReplyProtection,
   readAcceptedReply,
+  SECURITY_CLOSE_MS,
   type SecuredCall,
   type SecurityAcceptance,
   type SecurityDecision,
   type SecurityExchange,
+  type SecurityGarbage,
   type SecurityReply,
   type ServerSecurity,
   sealCall,
@@ -105,14 +111,15 @@ export type {
   TransportKind,
 } from './protocol/transport.js';
 export { randomXid } from './protocol/xid.js';
+export type { SecurityStats } from './server/authenticator.js';
+export { Dispatcher, type DispatcherStats } from './server/dispatcher.js';
 export {
   type CallRequest,
   DEFAULT_CALL_TIMEOUT_MS,
   DEFAULT_MAX_PENDING,
-  Dispatcher,
   type DispatcherOptions,
-  type DispatcherStats,
-} from './server/dispatcher.js';
+  MAX_PENDING,
+} from './server/dispatcheroptions.js';
 export type { LoopbackFaults } from './server/memory.js';
 export { DEFAULT_DRAIN_MS, MAX_HELD_BYTES, MAX_HELD_CALLS } from './server/server.js';
 export {

@@ -4,59 +4,21 @@
  * It does not know how messages travel.
  */
 
-import {
-  voidCodec,
-  withPath,
-  XdrError,
-  XdrReader,
-  type XdrReaderOptions,
-  XdrWriter,
-} from '../../xdr/index.js';
+import { withPath, XdrError, XdrReader, XdrWriter } from '../../xdr/index.js';
 import { type Credentials, noCredentials } from '../protocol/auth.js';
 import { type Refusal, ResultError, SecurityError, TransportError } from '../protocol/errors.js';
-import { compose, type InterceptedCall, type Interceptor } from '../protocol/interceptor.js';
+import { compose, type InterceptedCall } from '../protocol/interceptor.js';
 import { readReply, readReplyXid, refusalError, writeCall } from '../protocol/message.js';
-import type { Caller, CallOptions, Procedure } from '../protocol/procedure.js';
+import { type Caller, type CallOptions, nullProcedure, type Procedure } from '../protocol/procedure.js';
 import { nextStep, type RetryOptions, retryOptions } from '../protocol/retry.js';
-import type { ClientSecurity, ProtectedCall } from '../protocol/security.js';
 import type { ClientTransport } from '../protocol/transport.js';
 import { randomXid } from '../protocol/xid.js';
 import { clientCallChannel, clientResendChannel } from '../telemetry/events.js';
 import { Counters, type ProcedureStats, procedureStats } from '../telemetry/metrics.js';
+import { type ClientOptions, checkClientOptions } from './clientoptions.js';
 import { KeepAlive } from './keepalive.js';
 import { type Pending, timeoutOf } from './pending.js';
-import { callProtected, openReply, type ProtectedCaller, sealFor } from './protected.js';
-
-/** How a client makes its calls; each call may say otherwise. */
-export interface ClientOptions {
-  /** Milliseconds without a reply before the call is sent again (UDP). Default 5000. */
-  readonly retransmitMs?: number;
-  /** Milliseconds until TimeoutError. Default 25000. */
-  readonly timeoutMs?: number;
-  /** What each wait is multiplied by to make the next; 1 to 16. Default 1. */
-  readonly backoff?: number;
-  /** Default: none. */
-  readonly credentials?: Credentials;
-  /**
-   * A mechanism that protects every call that has no credentials of its own, as RPCSEC_GSS does. It belongs to this client.
-   * Default: none.
-   */
-  readonly security?: ClientSecurity | undefined;
-  /** Most calls under way at a time; one more is refused. Default {@link DEFAULT_MAX_PENDING_CALLS}. */
-  readonly maxPendingCalls?: number;
-  /** Bounds on what a reply may make us build. */
-  readonly reader?: XdrReaderOptions;
-  /** Around every call, the first outermost. Default: none. */
-  readonly interceptors?: readonly Interceptor[];
-  /**
-   * Milliseconds without a word from the server, with calls under way over a stream, after which procedure
-   * 0 is called; no answer in the same time again, and the connection is given up. 0 for never, the default.
-   */
-  readonly keepAliveMs?: number;
-}
-
-/** Default for the calls of one client under way at a time. */
-export const DEFAULT_MAX_PENDING_CALLS = 65_536;
+import { openReply, type SecuredCall, SecuredCalls, sealFor } from './securedcalls.js';
 
 /** What a client has seen so far. */
 export interface ClientStats {
@@ -84,7 +46,7 @@ export class RpcClient implements Caller {
   /** Whether the client was told a timeout: then deadlines of procedures do not count. */
   private readonly hasTimeout: boolean;
   private readonly credentials: Credentials;
-  private readonly security: ClientSecurity | undefined;
+  private readonly secured: SecuredCalls | undefined;
   private readonly maxPendingCalls: number;
   private readonly pending = new Map<number, Pending>();
   private readonly writer: XdrWriter;
@@ -92,13 +54,13 @@ export class RpcClient implements Caller {
   private timer: NodeJS.Timeout | undefined;
   private timerDueAt = Number.POSITIVE_INFINITY;
   private isClosed = false;
+  private closing: Promise<void> | undefined;
+  private lastNull: Procedure<void, void> | undefined;
   /** The xid that an interceptor's call was made with last. */
   private usedXid: number | undefined;
   private readonly intercepted: ((call: InterceptedCall) => unknown) | undefined;
   private readonly counters = new Map<Procedure, Counters>();
   private readonly keepAlive: KeepAlive | undefined;
-  private readonly protectedCaller: ProtectedCaller = (procedure, args, options, secured) =>
-    this.makeCall(procedure, args, options, undefined, secured);
   private calls = 0;
   private resends = 0;
   private strayReplies = 0;
@@ -106,15 +68,25 @@ export class RpcClient implements Caller {
   private timeouts = 0;
 
   constructor(transport: ClientTransport, options: ClientOptions = {}) {
+    const { retry, maxPendingCalls, keepAliveMs } = checkClientOptions(options);
     this.transport = transport;
-    this.retry = retryOptions(options);
+    this.retry = retry;
     this.hasTimeout = options.timeoutMs !== undefined;
     this.credentials = options.credentials ?? noCredentials;
-    this.security = options.security;
-    this.maxPendingCalls = options.maxPendingCalls ?? DEFAULT_MAX_PENDING_CALLS;
+    this.maxPendingCalls = maxPendingCalls;
     this.writer = new XdrWriter({ maxBytes: transport.maxMessageBytes });
     this.reader = new XdrReader(new Uint8Array(0), options.reader);
-    const { interceptors = [], keepAliveMs = 0 } = options;
+    if (options.security !== undefined)
+      this.secured = new SecuredCalls(options.security, {
+        target: transport.target,
+        maxMessageBytes: transport.maxMessageBytes,
+        maxPendingCalls,
+        call: (procedure, args, how, xid, secured) => this.makeCall(procedure, args, how, xid, secured),
+        transmit: (message) => transport.send(message),
+        newXid: () => this.takeXid(),
+        timeoutOf: ({ deadlineMs }, how) => this.retryFor(deadlineMs, how).timeoutMs,
+      });
+    const { interceptors = [] } = options;
     if (interceptors.length > 0)
       this.intercepted = compose(interceptors, ({ procedure, args, options: how, xid }) =>
         this.secure(procedure, args, how, xid),
@@ -122,7 +94,8 @@ export class RpcClient implements Caller {
     if (keepAliveMs > 0 && transport.reset !== undefined)
       this.keepAlive = new KeepAlive(keepAliveMs, {
         isNeeded: () => this.pending.size > 0,
-        ping: (procedure, timeoutMs) => this.makeCall(procedure, undefined, { timeoutMs }),
+        ping: ({ program, version }, timeoutMs) =>
+          this.makeCall(this.nullOf(program, version), undefined, { timeoutMs }),
         giveUp: (error) => transport.reset?.(error),
       });
     transport.start({
@@ -177,22 +150,19 @@ export class RpcClient implements Caller {
   send<A>(procedure: Procedure<A, unknown>, args: A, options: CallOptions = NO_OPTIONS): void {
     const refusal = this.refusalToStart(options.signal);
     if (refusal !== undefined) throw refusal;
+    if (this.secured !== undefined && options.credentials === undefined) {
+      this.secured.send(procedure, args);
+      return;
+    }
     const credentials = options.credentials ?? this.credentials;
     this.transport.send(this.encodeCall(this.takeXid(), procedure, args, credentials));
   }
 
   /** Makes the call as it is, or protected where there is a mechanism. */
   private secure<A, R>(procedure: Procedure<A, R>, args: A, options?: CallOptions, xid?: number): Promise<R> {
-    return this.security === undefined || options?.credentials !== undefined
+    return this.secured === undefined || options?.credentials !== undefined
       ? this.makeCall(procedure, args, options, xid)
-      : callProtected(
-          this.security,
-          procedure,
-          args,
-          options ?? NO_OPTIONS,
-          this.transport.maxMessageBytes,
-          this.protectedCaller,
-        );
+      : this.secured.call(procedure, args, options ?? NO_OPTIONS, xid);
   }
 
   private makeCall<A, R>(
@@ -200,10 +170,10 @@ export class RpcClient implements Caller {
     args: A,
     options: CallOptions = NO_OPTIONS,
     givenXid?: number,
-    secured?: ProtectedCall,
+    secured?: SecuredCall,
   ): Promise<R> {
     return new Promise<R>((resolve, reject) => {
-      const refusal = this.refusalToStart(options.signal);
+      const refusal = this.refusalToStart(options.signal, secured?.isLast);
       if (refusal !== undefined) {
         reject(refusal);
         return;
@@ -260,20 +230,34 @@ export class RpcClient implements Caller {
   /** Calls procedure 0, which every program has (RFC 5531 section 12.1), and says how long it took in milliseconds. */
   async ping(program: number, version: number, options?: CallOptions): Promise<number> {
     const startedAt = performance.now();
-    const procedure = { program, version, number: 0, name: 'NULL', args: voidCodec, result: voidCodec };
-    await this.call(procedure, undefined, options);
+    await this.call(this.nullOf(program, version), undefined, options);
     return performance.now() - startedAt;
   }
 
-  /** Ends the client; calls under way reject with TransportError `RPC_CLOSED`. May be called twice. */
-  async close(): Promise<void> {
-    if (!this.isClosed) {
-      this.isClosed = true;
-      this.keepAlive?.close();
-      const error = new TransportError('RPC_CLOSED', 'the client was closed', 'unknown');
-      if (this.pending.size > 0) this.transport.reset?.(error);
-      this.failAll(error);
-    }
+  /** The same object for the same program version as the last time: calls are counted by object. */
+  private nullOf(program: number, version: number): Procedure<void, void> {
+    if (this.lastNull?.program !== program || this.lastNull.version !== version)
+      this.lastNull = nullProcedure(program, version);
+    return this.lastNull;
+  }
+
+  /**
+   * Ends the client: calls in progress reject with TransportError `RPC_CLOSED`. May be called twice. With a security
+   * mechanism and no call in progress, it first tells the server, for at most `SECURITY_CLOSE_MS`.
+   */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async shutDown(): Promise<void> {
+    this.isClosed = true;
+    this.keepAlive?.close();
+    const error = new TransportError('RPC_CLOSED', 'the client was closed', 'unknown');
+    const isIdle = this.pending.size === 0;
+    if (!isIdle) this.transport.reset?.(error);
+    this.failAll(error);
+    await this.secured?.close(isIdle);
     await this.transport.close();
   }
 
@@ -281,8 +265,9 @@ export class RpcClient implements Caller {
     await this.close();
   }
 
-  private refusalToStart(signal: AbortSignal | undefined): unknown {
-    if (this.isClosed) return new TransportError('RPC_CLOSED', `${this.target}: the client is closed`, 'no');
+  private refusalToStart(signal: AbortSignal | undefined, isLast = false): unknown {
+    if (this.isClosed && !isLast)
+      return new TransportError('RPC_CLOSED', `${this.target}: the client is closed`, 'no');
     if (signal?.aborted) return signal.reason;
     if (this.pending.size >= this.maxPendingCalls)
       return new RangeError(`${this.target}: ${this.maxPendingCalls} calls are under way (maxPendingCalls)`);
@@ -397,7 +382,7 @@ export class RpcClient implements Caller {
       target: this.target,
       xid,
       durationMs,
-      ...(error === undefined ? {} : { error }),
+      error,
     });
   }
 

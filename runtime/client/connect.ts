@@ -4,13 +4,13 @@
  * by the caller, because rpcbind is a client of this folder and not the other way round.
  */
 
-import { voidCodec } from '../../xdr/index.js';
 import { ReplyError, RpcError, TransportError } from '../protocol/errors.js';
-import type { Caller, CallOptions, Procedure } from '../protocol/procedure.js';
+import { type Caller, type CallOptions, nullProcedure, type Procedure } from '../protocol/procedure.js';
 import type { ClientTransport } from '../protocol/transport.js';
 import { connectUdp } from '../transport/datagram.js';
 import { connectTcp, connectUnix } from '../transport/stream.js';
-import { type ClientOptions, createClient, type RpcClient } from './client.js';
+import { createClient, type RpcClient } from './client.js';
+import type { ClientOptions } from './clientoptions.js';
 
 /** What is to be found. */
 export interface LookupTarget<TransportName extends 'udp' | 'tcp' | 'local' = 'udp' | 'tcp'> {
@@ -152,9 +152,8 @@ async function mismatch(
   program: number,
   version: number,
 ): Promise<ReplyError | undefined> {
-  const ping = { program, version, number: 0, name: 'NULL', args: voidCodec, result: voidCodec };
   try {
-    await client.call(ping, undefined);
+    await client.call(nullProcedure(program, version), undefined);
     return undefined;
   } catch (error) {
     if (error instanceof ReplyError && error.code === 'RPC_PROG_MISMATCH') return error;

@@ -4,7 +4,6 @@
  * given up. It knows no transport and no calls but its own.
  */
 
-import { voidCodec } from '../../xdr/index.js';
 import { TransportError } from '../protocol/errors.js';
 import type { Procedure } from '../protocol/procedure.js';
 
@@ -12,7 +11,8 @@ import type { Procedure } from '../protocol/procedure.js';
 export interface KeepAliveDoer {
   /** True while somebody waits for an answer. */
   isNeeded(): boolean;
-  ping(procedure: Procedure<void, void>, timeoutMs: number): Promise<void>;
+  /** Calls procedure 0 of the program version that this procedure belongs to. */
+  ping(procedure: Procedure, timeoutMs: number): Promise<void>;
   giveUp(error: TransportError): void;
 }
 
@@ -46,10 +46,8 @@ export class KeepAlive {
     const isSilent = performance.now() - this.heardAt >= everyMs * 0.9;
     if (this.isPinging || last === undefined || !isSilent || !this.doer.isNeeded()) return;
     this.isPinging = true;
-    const { program, version } = last;
-    const ping = { program, version, number: 0, name: 'NULL', args: voidCodec, result: voidCodec };
     try {
-      await this.doer.ping(ping, everyMs);
+      await this.doer.ping(last, everyMs);
     } catch (error) {
       const text = `the server has been silent for ${(everyMs * 2) / 1000} s`;
       // Any answer, even a refusal, is a sign of life; the want of one is not.

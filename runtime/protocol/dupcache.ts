@@ -10,7 +10,7 @@
  * hosts: whoever holds most makes room, the oldest of its finished calls first. A call under way is never forgotten.
  */
 
-import { randomInt } from 'node:crypto';
+import { createHash, randomInt } from 'node:crypto';
 import type { CallHeader } from './message.js';
 import { Shares } from './shares.js';
 import { hostOf } from './source.js';
@@ -150,8 +150,9 @@ export class DupCache {
   }
 
   /**
-   * A call came: its arguments are the bytes of `message` from `argsAt` on. Its new entry, to be given
-   * to {@link finish}, where it is the first of its kind; else one of the `DUPLICATE_` numbers.
+   * A call came: its arguments are the bytes of `message` from `argsAt` on. `caller` is whom a security mechanism takes for
+   * the caller; undefined without one. Returns the call's new entry, to be given to {@link finish}, or one of the
+   * `DUPLICATE_` numbers where the call is a duplicate or is not taken.
    */
   begin(
     source: number | string,
@@ -159,11 +160,13 @@ export class DupCache {
     message: Uint8Array,
     argsAt: number,
     nowMs: number,
+    caller?: string,
   ): number {
     this.expire(nowMs);
+    const sender = caller === undefined ? source : securedSender(source, caller);
     const argsHash = hashBytes(message, argsAt, this.seed);
-    const hash = this.hashOf(source, header.xid, argsHash);
-    const found = this.find(hash, source, header, argsHash, message.length - argsAt);
+    const hash = this.hashOf(sender, header.xid, argsHash);
+    const found = this.find(hash, sender, header, argsHash, message.length - argsAt);
     if (found !== NONE) {
       if (this.isFinished[found] === 0) {
         this.dropped += 1;
@@ -194,8 +197,8 @@ export class DupCache {
     this.isFinished[entry] = 0;
     this.size[entry] = NO_REPLY;
     this.account[entry] = account;
-    if (typeof source === 'number') this.source[entry] = source;
-    else this.text[entry] = source;
+    if (typeof sender === 'number') this.source[entry] = sender;
+    else this.text[entry] = sender;
     this.link(entry);
     this.entries += 1;
     this.inProgress += 1;
@@ -271,7 +274,7 @@ export class DupCache {
 
   private find(
     hash: number,
-    source: number | string,
+    sender: number | string,
     header: CallHeader,
     argsHash: number,
     argsBytes: number,
@@ -287,9 +290,9 @@ export class DupCache {
         this.procedure[entry] === header.procedure &&
         this.program[entry] === header.program &&
         this.version[entry] === header.version &&
-        (typeof source === 'number'
-          ? this.source[entry] === source && this.text[entry] === undefined
-          : this.text[entry] === source)
+        (typeof sender === 'number'
+          ? this.source[entry] === sender && this.text[entry] === undefined
+          : this.text[entry] === sender)
       )
         return entry;
       entry = this.next[entry] as number;
@@ -384,6 +387,19 @@ export class DupCache {
 const MOST_ENTRIES = 16_777_216;
 /** The size of an answer that was silence. */
 const NO_REPLY = 0xffff_ffff;
+
+/** Longest name of a caller that is stored as it is; of a longer one its SHA-256 is stored. */
+const MAX_CALLER_LENGTH = 64;
+
+/**
+ * A sender whose messages a security mechanism accepted. It differs from every address alone (those have characters up to
+ * 0xff): whoever forges the address, without the mechanism, must not be sent the reply, which is stored in the clear.
+ */
+function securedSender(source: number | string, caller: string): string {
+  const name =
+    caller.length > MAX_CALLER_LENGTH ? createHash('sha256').update(caller).digest('base64') : caller;
+  return `\uffff${name}\uffff${source}`;
+}
 
 function copyInto<T extends Int32Array | Uint32Array | Float64Array | Uint8Array>(larger: T, old: T): T {
   larger.set(old);

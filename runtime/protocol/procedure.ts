@@ -3,7 +3,7 @@
  * it. Generated clients and services are made of these; nothing here does anything.
  */
 
-import type { Codec } from '../../xdr/index.js';
+import { type Codec, voidCodec } from '../../xdr/index.js';
 import type { Credentials } from './auth.js';
 import type { Peer, TransportKind } from './transport.js';
 
@@ -75,4 +75,18 @@ export interface Service {
   /** As the `.x` spells the program. */
   readonly name: string;
   readonly procedures: readonly ServedProcedure[];
+}
+
+/**
+ * Procedure 0 of a program version, which has no arguments and no results (RFC 5531 section 12.1), or those of `codec`
+ * where a security mechanism uses the procedure for messages of its own (RFC 2203 section 5.2.2).
+ */
+export function nullProcedure(program: number, version: number): Procedure<void, void>;
+export function nullProcedure<T>(program: number, version: number, codec: Codec<T>): Procedure<T, T>;
+export function nullProcedure(
+  program: number,
+  version: number,
+  codec: Codec<unknown> = voidCodec as Codec<unknown>,
+): Procedure {
+  return { program, version, number: 0, name: 'NULL', args: codec, result: codec, idempotent: true };
 }

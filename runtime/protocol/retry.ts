@@ -43,7 +43,9 @@ export function nextStep(
 }
 
 /** The options with their defaults. Throws RangeError for times that are not 1 ms to {@link MAX_TIMEOUT_MS}. */
-export function retryOptions(given: Partial<RetryOptions> = {}): RetryOptions {
+export function retryOptions(
+  given: { readonly [Name in keyof RetryOptions]?: number | undefined } = {},
+): RetryOptions {
   const options = {
     retransmitMs: given.retransmitMs ?? DEFAULT_RETRANSMIT_MS,
     timeoutMs: given.timeoutMs ?? DEFAULT_TIMEOUT_MS,

@@ -45,18 +45,34 @@ export interface ReplyProtection {
   readonly verifier: AuthField;
   /** Bytes by which verifier and wrapping make a reply longer, at most. */
   readonly overheadBytes: number;
-  /** Replaces the encoded result of a call that succeeded. Default: the result as it is. */
+  /**
+   * Replaces the encoded result of a call that succeeded. Where it throws, no reply is sent and `onError` of the server is
+   * told (RFC 2203 section 5.3.3.4.4). Default: the result as it is.
+   */
   readonly wrapResult?: (result: Uint8Array) => Uint8Array;
 }
 
 /** The call is from whom it says, and is to be run. */
 export interface SecurityAcceptance {
   readonly kind: 'accept';
+  /** What handlers see of the caller. */
   readonly credentials: Credentials;
+  /**
+   * Names the caller to the duplicate request cache: a principal, or the handle of a context. Equal for all transmissions
+   * of a call. Different for two callers: else one of them could be sent the reply of the other.
+   */
+  readonly caller: string;
   /** The arguments in the clear, where they were sent wrapped. They are also what the duplicate request cache compares. */
   readonly args?: Uint8Array | undefined;
   /** Default: replies as without security. */
   readonly protection?: ReplyProtection | undefined;
+}
+
+/** The caller is known, but the arguments cannot be unwrapped: GARBAGE_ARGS (RFC 2203 section 5.3.3.4.3). */
+export interface SecurityGarbage {
+  readonly kind: 'garbage';
+  /** The verifier of the reply. */
+  readonly verifier: AuthField;
 }
 
 /** The mechanism answers by itself, with SUCCESS: as for the creation of a context. */
@@ -69,7 +85,11 @@ export interface SecurityReply {
 }
 
 /** What a mechanism decides. 'silence' is for what may be a replay (RFC 2203 section 5.3.3.1). */
-export type SecurityDecision = SecurityAcceptance | SecurityReply | { readonly kind: 'silence' };
+export type SecurityDecision =
+  | SecurityAcceptance
+  | SecurityGarbage
+  | SecurityReply
+  | { readonly kind: 'silence' };
 
 /** A mechanism of a server: one flavor number (RFC 5531 section 8.2). */
 export interface ServerSecurity {
@@ -99,31 +119,45 @@ export interface ProtectedCall {
   unwrap(result: Uint8Array): Uint8Array;
 }
 
-/** Sends a message of the mechanism itself to procedure 0, and resolves with the answer. Rejects as a call does. */
+/**
+ * Sends a message of the mechanism itself to procedure 0 (RFC 2203 section 5.2.2), and resolves with the answer. It is sent
+ * again as a call is, with the times of the client. `sign` makes its verifier over the header up to the credential's end;
+ * default: the verifier of AUTH_NONE. The answer's verifier is for the mechanism to check. Rejects as a call does.
+ */
 export type SecurityExchange = (
   credential: AuthField,
   args: Uint8Array,
+  sign?: (signedBytes: Uint8Array) => AuthField,
 ) => Promise<{ readonly verifier: AuthField; readonly result: Uint8Array }>;
 
 /** A mechanism of one client. */
 export interface ClientSecurity {
-  /** Called before each call: undefined where calls can be protected now; else a promise of that, shared by all who wait. */
+  /**
+   * Called before each call: undefined where calls can be protected now; else a promise of that, shared by all calls that
+   * wait. Each of them waits no longer than its own `timeoutMs` and `signal` say; the exchange goes on for the others.
+   */
   prepare(exchange: SecurityExchange): Promise<void> | undefined;
   /** Protects a call with these encoded arguments. */
   protect(args: Uint8Array): ProtectedCall;
   /** The server refused with this `auth_stat` (RFC 5531 section 9): true where {@link prepare} can help; the call is then made once more. */
   renew(why: number): boolean;
-  /** The client closes. Default: nothing. */
+  /**
+   * The client closes, with no call under way: may tell the server, as RPCSEC_GSS_DESTROY does (RFC 2203 section 5.4). Not
+   * waited for longer than {@link SECURITY_CLOSE_MS}; failures are ignored. Default: nothing.
+   */
   close?(exchange: SecurityExchange): Promise<void>;
 }
 
+/** How long a client that closes waits for {@link ClientSecurity.close}: 1 s. */
+export const SECURITY_CLOSE_MS = 1_000;
+
 const writer = new XdrWriter();
 
-/** A whole call. `verify` makes the verifier over the header up to the credential's end. Throws XdrError for a body over 400 bytes. */
+/** A whole call. `sign` makes the verifier over the header up to the credential's end. Throws XdrError for a body over 400 bytes. */
 export function sealCall(
   target: CallTarget,
   credential: AuthField,
-  verify: (signedBytes: Uint8Array) => AuthField,
+  sign: (signedBytes: Uint8Array) => AuthField,
   args: Uint8Array,
 ): Uint8Array {
   writer.reset();
@@ -134,19 +168,24 @@ export function sealCall(
   writer.uint32(target.version);
   writer.uint32(target.procedure);
   writeField(credential);
-  writeField(verify(writer.peek().slice()));
+  writeField(sign(writer.peek().slice()));
   writer.encoded(args);
   return writer.peek().slice();
 }
 
-/** An accepted reply with SUCCESS. */
-export function sealReply(xid: number, verifier: AuthField, result: Uint8Array): Uint8Array {
+/** An accepted reply, with SUCCESS unless another status is given. */
+export function sealReply(
+  xid: number,
+  verifier: AuthField,
+  result: Uint8Array,
+  status: accept_stat = accept_stat.SUCCESS,
+): Uint8Array {
   writer.reset();
   writer.uint32(xid);
   writer.uint32(msg_type.REPLY);
   writer.uint32(reply_stat.MSG_ACCEPTED);
   writeField(verifier);
-  writer.uint32(accept_stat.SUCCESS);
+  writer.uint32(status);
   writer.encoded(result);
   return writer.peek().slice();
 }
@@ -156,10 +195,20 @@ function writeField({ flavor, body }: AuthField): void {
   writer.opaque(body, MAX_AUTH_BYTES);
 }
 
-/** The verifier and what stands behind it of an accepted reply; undefined for any other message. Throws XdrError where it is cut off. */
-export function readAcceptedReply(
-  message: Uint8Array,
-): { readonly verifier: AuthField; readonly status: number; readonly result: Uint8Array } | undefined {
+/** An accepted reply (RFC 5531 section 9), from its verifier on. */
+export interface AcceptedReply {
+  readonly verifier: AuthField;
+  /** `accept_stat`. */
+  readonly status: number;
+  /** Everything after the status: the result, or the versions of PROG_MISMATCH. */
+  readonly result: Uint8Array;
+}
+
+/** Bytes of a reply up to its verifier: xid, message type, reply_stat. */
+const ACCEPTED_BYTES = 12;
+
+/** Reads an accepted reply; undefined for any other message. Throws XdrError where it is cut off. */
+export function readAcceptedReply(message: Uint8Array): AcceptedReply | undefined {
   const reader = new XdrReader(message);
   reader.uint32();
   if (reader.uint32() !== msg_type.REPLY || reader.uint32() !== reply_stat.MSG_ACCEPTED) return undefined;
@@ -167,18 +216,17 @@ export function readAcceptedReply(
   return { verifier, status: reader.uint32(), result: reader.rest() };
 }
 
-/** Bytes of an accepted reply up to its status, where the verifier is that of AUTH_NONE. */
-const PLAIN_HEADER_BYTES = 24;
-
 /** A reply channel that protects what is sent. Refusals of the caller (MSG_DENIED) have no verifier and pass as they are. */
 export class ProtectedChannel implements ReplyChannel {
   readonly maxReplyBytes: number;
   private readonly channel: ReplyChannel;
   private readonly protection: ReplyProtection;
+  private readonly onError: (error: unknown) => void;
 
-  constructor(channel: ReplyChannel, protection: ReplyProtection) {
+  constructor(channel: ReplyChannel, protection: ReplyProtection, onError: (error: unknown) => void) {
     this.channel = channel;
     this.protection = protection;
+    this.onError = onError;
     this.maxReplyBytes = Math.max(0, channel.maxReplyBytes - protection.overheadBytes);
   }
 
@@ -203,19 +251,26 @@ export class ProtectedChannel implements ReplyChannel {
   }
 
   reply(message: Uint8Array): void {
-    const accepted = readAcceptedReply(message);
-    if (accepted === undefined) {
-      this.channel.reply(message);
+    let bytes = message;
+    try {
+      const accepted = readAcceptedReply(message);
+      if (accepted !== undefined) bytes = this.protect(message, accepted);
+    } catch (error) {
+      this.onError(error);
       return;
     }
+    this.channel.reply(bytes);
+  }
+
+  private protect(message: Uint8Array, { status, result }: AcceptedReply): Uint8Array {
     const { verifier, wrapResult } = this.protection;
-    const isSuccess = accepted.status === accept_stat.SUCCESS && wrapResult !== undefined;
-    const behind = isSuccess ? wrapResult(accepted.result) : message.subarray(PLAIN_HEADER_BYTES);
+    const isWrapped = status === accept_stat.SUCCESS && wrapResult !== undefined;
+    const rest = isWrapped ? wrapResult(result) : result;
     writer.reset();
-    writer.encoded(message.subarray(0, 12));
+    writer.encoded(message.subarray(0, ACCEPTED_BYTES));
     writeField(verifier);
-    writer.uint32(accepted.status);
-    writer.encoded(behind);
-    this.channel.reply(writer.peek());
+    writer.uint32(status);
+    writer.encoded(rest);
+    return writer.peek();
   }
 }

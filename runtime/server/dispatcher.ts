@@ -4,73 +4,20 @@
  * no sockets. A procedure that returns at once is answered at once; only a promise is waited for.
  */
 
-import { XdrError, XdrReader, type XdrReaderOptions, XdrWriter } from '../../xdr/index.js';
+import { XdrError, XdrReader, XdrWriter } from '../../xdr/index.js';
 import { type Credentials, noCredentials, readSysCredentials } from '../protocol/auth.js';
-import {
-  DUPLICATE_REPLAYED,
-  DupCache,
-  type DupCacheOptions,
-  type DupCacheStats,
-} from '../protocol/dupcache.js';
+import { DUPLICATE_REPLAYED, DupCache, type DupCacheStats } from '../protocol/dupcache.js';
 import { AuthError, GarbageArgs, NoReply, type Refusal, StatusError } from '../protocol/errors.js';
-import type { Interceptor } from '../protocol/interceptor.js';
 import { emptyCallHeader, readCall, writeRefusal, writeSuccess } from '../protocol/message.js';
 import type { CallContext, Procedure, Service } from '../protocol/procedure.js';
 import { accept_stat, auth_flavor, auth_stat, RPC_VERSION } from '../protocol/rpcmsg.gen.js';
-import type { ServerSecurity } from '../protocol/security.js';
 import type { Peer, ReplyChannel } from '../protocol/transport.js';
 import { duplicateChannel, type Outcome, serverCallChannel } from '../telemetry/events.js';
 import type { ProcedureStats } from '../telemetry/metrics.js';
+import { type AcceptedCall, Authenticator, type SecurityStats } from './authenticator.js';
 import { Context } from './context.js';
+import { type CallRequest, checkDispatcherOptions, type DispatcherOptions } from './dispatcheroptions.js';
 import { type MethodEntry, ProgramTable } from './programs.js';
-import { SecurityGate } from './securitygate.js';
-
-/** See {@link Dispatcher}. */
-export interface DispatcherOptions {
-  /** Called with whatever a procedure failed with; the caller only learns SYSTEM_ERR. Default: nothing. */
-  readonly onError?: (error: unknown, context: CallContext) => void;
-  /** Mechanisms beyond AUTH_NONE and AUTH_SYS; one with their number takes their place. Default: none. */
-  readonly security?: readonly ServerSecurity[];
-  /**
-   * Asked for every call once it is known who calls, before its arguments are decoded; throws AuthError to refuse it
-   * (AUTH_TOOWEAK where the caller should prove more). Default: every call is let in.
-   */
-  readonly authorize?: (request: CallRequest) => void;
-  /** Bounds on what a call's arguments may make us build. */
-  readonly reader?: XdrReaderOptions;
-  /** Most bytes of one reply. Default 64 MiB; a datagram holds less and says so itself. */
-  readonly maxReplyBytes?: number;
-  /** Around every procedure, the first outermost. Default: none. */
-  readonly interceptors?: readonly Interceptor[];
-  /** The duplicate request cache for calls over UDP, or false for none. Default: one with its defaults. */
-  readonly dupCache?: DupCacheOptions | false;
-  /**
-   * Asked before a reply of so many bytes is sent once more to a call that came once more over UDP; false
-   * drops it. The source may be forged, and each copy of a small call would bring a large reply. Default: sent.
-   */
-  readonly mayReplay?: (peer: Peer, bytes: number) => boolean;
-  /** Milliseconds a procedure's promise may take; then the caller gets SYSTEM_ERR. Default {@link DEFAULT_CALL_TIMEOUT_MS}. */
-  readonly callTimeoutMs?: number;
-  /**
-   * Most calls waited for at a time, of all peers together. One more over UDP is met with silence, so
-   * that it comes again, and gets SYSTEM_ERR elsewhere. Default {@link DEFAULT_MAX_PENDING}.
-   */
-  readonly maxPending?: number;
-}
-
-/** Default for the time a procedure's promise may take: 5 minutes. */
-export const DEFAULT_CALL_TIMEOUT_MS = 300_000;
-/** Default for the calls waited for at a time. */
-export const DEFAULT_MAX_PENDING = 65_536;
-
-/** A call that is to be let in or refused. */
-export interface CallRequest {
-  readonly program: number;
-  readonly version: number;
-  readonly procedure: number;
-  readonly peer: Peer;
-  readonly credentials: Credentials;
-}
 
 /** What a dispatcher has seen so far. */
 export interface DispatcherStats {
@@ -79,12 +26,14 @@ export interface DispatcherStats {
   readonly procedures: readonly ProcedureStats[];
   /** Undefined where there is no cache. */
   readonly dupCache: DupCacheStats | undefined;
+  /** Undefined where there are no mechanisms beyond AUTH_NONE and AUTH_SYS. */
+  readonly security: SecurityStats | undefined;
 }
 
 /** Finds and runs procedures. Made by a server; used alone where calls come by other ways than its listeners. */
 export class Dispatcher {
   private readonly programs: ProgramTable;
-  private readonly security: SecurityGate | undefined;
+  private readonly authenticator: Authenticator | undefined;
   private readonly authorize: ((request: CallRequest) => void) | undefined;
   private readonly onError: (error: unknown, context: CallContext) => void;
   private readonly cache: DupCache | undefined;
@@ -103,32 +52,33 @@ export class Dispatcher {
   private isSameTurn = false;
   private readonly idleWaiters: (() => void)[] = [];
 
+  /** Throws RangeError for an option out of range. */
   constructor(options: DispatcherOptions = {}) {
+    const { maxReplyBytes, callTimeoutMs, maxPending } = checkDispatcherOptions(options);
     this.onError = options.onError ?? (() => undefined);
     this.programs = new ProgramTable(options.interceptors ?? []);
     this.cache = options.dupCache === false ? undefined : new DupCache(options.dupCache);
     this.mayReplay = options.mayReplay;
-    this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
-    this.maxPending = options.maxPending ?? DEFAULT_MAX_PENDING;
+    this.callTimeoutMs = callTimeoutMs;
+    this.maxPending = maxPending;
     this.reader = new XdrReader(new Uint8Array(0), options.reader);
-    this.writer = new XdrWriter(
-      options.maxReplyBytes === undefined ? {} : { maxBytes: options.maxReplyBytes },
-    );
+    this.writer = new XdrWriter({ maxBytes: maxReplyBytes });
     this.authorize = options.authorize;
     const mechanisms = options.security ?? [];
-    this.security =
+    this.authenticator =
       mechanisms.length === 0
         ? undefined
-        : new SecurityGate(mechanisms, this.maxPending, {
-            accepted: (message, channel, credentials, args) =>
-              this.enter(message, channel, credentials, args),
+        : new Authenticator(mechanisms, this.maxPending, {
+            accepted: (call) => this.resume(call),
             failed: (error, channel, xid) => this.refuseCaller(error, channel, xid),
+            replyFailed: (error, channel, xid) => this.report(error, unknownContext(channel, xid)),
+            idle: () => this.wakeIfIdle(),
           });
   }
 
-  /** Calls whose procedures have not settled. */
+  /** Calls whose procedures have not settled, or that a security mechanism has not decided. */
   get pendingCalls(): number {
-    return this.waiting.size;
+    return this.waiting.size + (this.authenticator?.pending ?? 0);
   }
 
   /** Every service, in the order they were added. */
@@ -139,7 +89,12 @@ export class Dispatcher {
   /** Counters and latencies so far, of the services there are now. */
   stats(): DispatcherStats {
     const procedures = this.programs.stats();
-    return { pending: this.waiting.size, procedures, dupCache: this.cache?.stats() };
+    return {
+      pending: this.pendingCalls,
+      procedures,
+      dupCache: this.cache?.stats(),
+      security: this.authenticator?.stats(),
+    };
   }
 
   /** Adds one version of a program. Throws RangeError where it is served already, or two procedures share a number. */
@@ -154,7 +109,7 @@ export class Dispatcher {
 
   /** Resolves when no call is under way. */
   idle(): Promise<void> {
-    if (this.waiting.size === 0) return Promise.resolve();
+    if (this.pendingCalls === 0) return Promise.resolve();
     return new Promise((resolve) => this.idleWaiters.push(resolve));
   }
 
@@ -175,7 +130,7 @@ export class Dispatcher {
         this.refuse(origin, header.xid, { denied: 'RPC_MISMATCH', low: RPC_VERSION, high: RPC_VERSION });
         return;
       }
-      if (this.security?.handle(header, message, reader.offset, origin) === true) return;
+      if (this.authenticator?.handle(header, message, reader.offset, origin) === true) return;
       credentials = this.authenticate();
     } catch (error) {
       // A header that is cut off was never a call.
@@ -183,26 +138,19 @@ export class Dispatcher {
         this.refuseCaller(error, origin, header.xid);
       return;
     }
-    this.find(message, reader.offset, origin, credentials);
+    this.find(message, reader.offset, origin, credentials, undefined);
   }
 
-  /** A call that a mechanism has accepted, perhaps later than it came. */
-  private enter(
-    message: Uint8Array,
-    channel: ReplyChannel,
-    credentials: Credentials,
-    args: Uint8Array | undefined,
-  ): void {
+  /** Goes on with a call that a mechanism has accepted, perhaps later than it came. */
+  private resume({ message, channel, credentials, caller, args }: AcceptedCall): void {
     const { reader, header } = this;
     reader.reset(message);
     readCall(reader, header);
-    const at = reader.offset;
-    if (args === undefined) {
-      this.find(message, at, channel, credentials);
-      return;
+    if (args === undefined) this.find(message, reader.offset, channel, credentials, caller);
+    else {
+      reader.reset(args);
+      this.find(args, 0, channel, credentials, caller);
     }
-    reader.reset(args);
-    this.find(args, 0, channel, credentials);
   }
 
   /** Tells a caller that it is not let in, or that its mechanism failed here. */
@@ -212,10 +160,7 @@ export class Dispatcher {
       this.refuse(channel, xid, { denied: 'AUTH_ERROR', why: auth_stat.AUTH_BADCRED });
     else {
       this.refuse(channel, xid, { status: accept_stat.SYSTEM_ERR });
-      this.report(
-        error,
-        new Context(channel, noCredentials, unknownProcedure, xid, 0, 0, undefined, NO_ENTRY),
-      );
+      this.report(error, unknownContext(channel, xid));
     }
   }
 
@@ -228,7 +173,13 @@ export class Dispatcher {
   }
 
   /** From the header on: program, version, procedure, in the order a caller learns most from. */
-  private find(message: Uint8Array, argsAt: number, origin: ReplyChannel, credentials: Credentials): void {
+  private find(
+    message: Uint8Array,
+    argsAt: number,
+    origin: ReplyChannel,
+    credentials: Credentials,
+    caller: string | undefined,
+  ): void {
     const { header } = this;
     const { xid } = header;
     if (this.authorize !== undefined) {
@@ -264,7 +215,7 @@ export class Dispatcher {
     if (source !== undefined) {
       if (this.waiting.size >= this.maxPending) return;
       if (this.cache !== undefined && !method.isIdempotent) {
-        duplicate = this.first(this.cache, source, message, argsAt, origin, method.procedure, now);
+        duplicate = this.first(this.cache, source, message, argsAt, origin, method.procedure, now, caller);
         if (duplicate < 0) return;
       }
     }
@@ -296,8 +247,9 @@ export class Dispatcher {
     origin: ReplyChannel,
     procedure: Procedure,
     now: number,
+    caller: string | undefined,
   ): number {
-    const entry = cache.begin(source, this.header, message, argsAt, now);
+    const entry = cache.begin(source, this.header, message, argsAt, now, caller);
     if (entry >= 0) return entry;
     const { reply } = cache;
     const isReplayed =
@@ -360,7 +312,12 @@ export class Dispatcher {
   private done(context: Context): void {
     this.waiting.delete(context);
     context.origin.callEnded?.();
-    if (this.waiting.size === 0) for (const wake of this.idleWaiters.splice(0)) wake();
+    this.wakeIfIdle();
+  }
+
+  private wakeIfIdle(): void {
+    if (this.idleWaiters.length > 0 && this.pendingCalls === 0)
+      for (const wake of this.idleWaiters.splice(0)) wake();
   }
 
   /** One timer for all calls, at the earliest deadline there was when it was set. */
@@ -453,7 +410,7 @@ export class Dispatcher {
         context,
         outcome,
         durationMs,
-        ...(error === undefined ? {} : { error }),
+        error,
       });
   }
 
@@ -477,6 +434,11 @@ export class Dispatcher {
 }
 
 const NO_ENTRY = -1;
+
+/** For reports about a call whose procedure is not known. */
+function unknownContext(channel: ReplyChannel, xid: number): Context {
+  return new Context(channel, noCredentials, unknownProcedure, xid, 0, 0, undefined, NO_ENTRY);
+}
 
 const unknownProcedure: Procedure = {
   program: 0,

@@ -14,7 +14,8 @@ import {
   type UnixListenOptions,
 } from '../transport/streamlistener.js';
 import { listenUdp, type UdpListenOptions } from '../transport/udplistener.js';
-import { Dispatcher, type DispatcherOptions, type DispatcherStats } from './dispatcher.js';
+import { Dispatcher, type DispatcherStats } from './dispatcher.js';
+import type { DispatcherOptions } from './dispatcheroptions.js';
 
 /** See {@link createServer}. */
 export interface ServerOptions extends DispatcherOptions {

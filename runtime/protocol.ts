@@ -57,6 +57,7 @@ export {
   writeRefusal,
   writeSuccess,
 } from './protocol/message.js';
+export { importOptional, MissingPackageError } from './protocol/optional.js';
 export { rawCodec } from './protocol/raw.js';
 export {
   DEFAULT_MAX_FRAGMENTS,

@@ -59,6 +59,7 @@ export {
   writeRefusal,
   writeSuccess,
 } from './protocol/message.js';
+export { importOptional, MissingPackageError } from './protocol/optional.js';
 export { nullProcedure } from './protocol/procedure.js';
 export { rawCodec } from './protocol/raw.js';
 export {

@@ -5,7 +5,14 @@
 
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { importsOf, isHandWritten, repositoryFiles, resolveImport, textOf } from './support/source.js';
+import {
+  importsOf,
+  isHandWritten,
+  repositoryFiles,
+  resolveImport,
+  textOf,
+  topStatements,
+} from './support/source.js';
 
 const MAX_LINES = 500;
 const MAX_FILES = 20;
@@ -183,6 +190,22 @@ function cyclesOf(all: readonly Edge[]): string[] {
 }
 
 const lineCount = (file: string): number => textOf(file).split('\n').length - 1;
+
+/** Statements that only define: what a bundler may drop where nothing of the module is used. */
+const DEFINITIONS =
+  /^(Import|ExportNamed|ExportAll|ExportDefault|Variable|Function|Class|TS\w+)Declaration$|^TSDeclareFunction$/;
+
+describe('libraries', () => {
+  it('define things and do nothing else when they are imported', () => {
+    const libraries = sources.filter((file) => !/^(cli|scripts|bench)\//.test(file));
+    const active = libraries.flatMap((file) =>
+      topStatements(file)
+        .filter((type) => !DEFINITIONS.test(type))
+        .map((type) => `${file}: ${type}`),
+    );
+    expect(active, 'package.json says sideEffects: false; move this into a function').toEqual([]);
+  });
+});
 
 describe('files', () => {
   it(`written by hand have at most ${MAX_LINES} lines`, () => {

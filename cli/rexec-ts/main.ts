@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { sysCredentials } from '../../runtime/index.js';
+import { importOptional } from '../../runtime/protocol.js';
 import {
   EXEC_PROG,
   EXEC_V1,
@@ -127,7 +128,11 @@ async function readStdin(): Promise<Uint8Array> {
 /** Arguments in the encoding of the call, which this terminal's need not be. */
 async function encoder(name: string): Promise<{ encodeText(text: string): Uint8Array }> {
   if (/^(raw|utf-?8)$/i.test(name)) return { encodeText: (text) => Buffer.from(text) };
-  const { default: iconv } = await import('iconv-lite');
+  const { default: iconv } = await importOptional(
+    'iconv-lite',
+    `the encoding ${name}`,
+    () => import('iconv-lite'),
+  );
   if (!iconv.encodingExists(name)) throw new UsageError(`no encoding ${name} is known`);
   return { encodeText: (text) => iconv.encode(text, name) };
 }

@@ -1,7 +1,8 @@
 /** The daemon's log: one line a noteworthy event, for people or, as JSON, for machines. */
 
-import pino, { type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { nameOf, type RpcbindEvent, SUPERUSER } from '../../rpcbind/index.js';
+import { importOptional } from '../../runtime/protocol.js';
 import { describe } from '../support/cli.js';
 import type { ProgramNames } from '../support/programs.js';
 import { LineOutput } from './output.js';
@@ -22,8 +23,15 @@ export const MAX_LOGGED_CHARACTERS = 512;
 
 export type LogFormat = 'text' | 'json';
 
-/** A log on the standard error, which is never waited for; see {@link LineOutput}. */
-export function createLog(format: LogFormat, isVerbose: boolean): Logger {
+/** Levels of pino, as its lines have them. */
+const [WARN, ERROR] = [40, 50];
+
+/**
+ * A log on the standard error, which is never waited for; see {@link LineOutput}. Rejects with MissingPackageError where pino is
+ * not installed.
+ */
+export async function createLog(format: LogFormat, isVerbose: boolean): Promise<Logger> {
+  const { default: pino } = await importOptional('pino', 'the log of rpcbind-ts', () => import('pino'));
   const level = isVerbose ? 'debug' : 'info';
   if (format === 'json') {
     const name = 'rpcbind-ts';
@@ -31,7 +39,7 @@ export function createLog(format: LogFormat, isVerbose: boolean): Logger {
       const { pid } = process;
       const msg = lostLines(count);
       const of = {
-        level: pino.levels.values['warn'],
+        level: WARN,
         time: Date.now(),
         pid,
         name,
@@ -54,12 +62,7 @@ function lostLines(count: number): string {
 /** A log line as people read it: the level where it matters, and the message. */
 function textOf(line: string): string {
   const { level, msg } = JSON.parse(line) as { level: number; msg: string };
-  const label =
-    level >= pino.levels.values['error']!
-      ? 'error: '
-      : level >= pino.levels.values['warn']!
-        ? 'warning: '
-        : '';
+  const label = level >= ERROR ? 'error: ' : level >= WARN ? 'warning: ' : '';
   return `rpcbind-ts: ${label}${oneLine(msg)}\n`;
 }
 

@@ -99,7 +99,7 @@ for (const option of program.options) {
 setFlagsFromString('--semi-space-growth-factor=1');
 
 program.action(async (options: Options) => {
-  const log = createLog(options.logFormat, options.debug ?? false);
+  const log = await createLog(options.logFormat, options.debug ?? false);
   const warn = (text: string): void => log.warn({ event: 'warning' }, text);
   const port = options.port ?? defaultRpcbindPort();
   const prepared = takePrepared();

@@ -36,6 +36,9 @@ interface BuiltIn {
   create(settings: ServiceSettings): Hosted | Promise<Hosted>;
 }
 
+/** The folder of kv's database, unless another one is set. */
+const KV_FOLDER = 'kv-data';
+
 /** By name. */
 export const builtIns: Readonly<Record<string, BuiltIn>> = {
   printmsg: {
@@ -62,7 +65,7 @@ export const builtIns: Readonly<Record<string, BuiltIn>> = {
   kv: {
     summary: 'a store of keys and values (rkv HOST put|update|get|list|delete|stat|watch)',
     settings: {
-      'kv-folder': 'folder of the database',
+      'kv-folder': `folder of the database (default: ${KV_FOLDER}, in the current directory)`,
       'kv-max-value': 'most bytes of a value',
       'kv-max-entries': 'most entries',
       'kv-max-bytes': 'most bytes of all',
@@ -70,7 +73,12 @@ export const builtIns: Readonly<Record<string, BuiltIn>> = {
     },
     create: (settings) =>
       createKv({
-        folder: needed(settings, 'kv-folder', 'kv', 'a folder for its database'),
+        folder: needed(
+          { 'kv-folder': KV_FOLDER, ...settings },
+          'kv-folder',
+          'kv',
+          'a folder for its database',
+        ),
         ...numbers(settings, {
           maxValueBytes: 'kv-max-value',
           maxEntries: 'kv-max-entries',

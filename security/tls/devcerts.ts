@@ -9,6 +9,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import type * as X509 from '@peculiar/x509';
+import { importOptional } from '../../runtime/protocol.js';
 
 /** How long the certificates are valid by default: 30 days. */
 export const DEV_CERTIFICATE_DAYS = 30;
@@ -37,10 +38,11 @@ const DAY_MS = 24 * 3600 * 1000;
 
 type Keys = webcrypto.CryptoKeyPair;
 
-/** Loaded only here: it wants a polyfill that changes a global object. */
+/** Imported only here: it needs a polyfill that changes a global object. */
 async function loadX509(): Promise<typeof X509> {
-  await import('reflect-metadata');
-  return import('@peculiar/x509');
+  const user = 'making certificates';
+  await importOptional('reflect-metadata', user, () => import('reflect-metadata'));
+  return importOptional('@peculiar/x509', user, () => import('@peculiar/x509'));
 }
 
 /**

@@ -3,7 +3,7 @@
  * the library, which takes names that are no encodings of text (hex, base64) or of nothing at all.
  */
 
-import iconv from 'iconv-lite';
+import { importOptional } from '../../runtime/protocol.js';
 
 const NAMES = new Set(
   (
@@ -25,18 +25,28 @@ export interface TextEncoding {
   encode(text: string): Uint8Array;
 }
 
-/** Arguments of a "raw" call are UTF-8. */
-const RAW: TextEncoding = {
-  isText: false,
+const UTF8: TextEncoding = {
+  isText: true,
   decode: (bytes) => Buffer.from(bytes).toString(),
   encode: (text) => Buffer.from(text),
 };
+/** Arguments of a "raw" call are UTF-8. */
+const RAW: TextEncoding = { ...UTF8, isText: false };
 
-/** The encoding of this name, in any case of letters, or undefined. */
-export function encodingOf(name: string): TextEncoding | undefined {
+/**
+ * The encoding of this name, in any case of letters, or undefined. All but "raw" and UTF-8 need iconv-lite; rejects with
+ * MissingPackageError where that is not installed.
+ */
+export async function encodingOf(name: string): Promise<TextEncoding | undefined> {
   const lower = name.toLowerCase();
   if (lower === 'raw') return RAW;
+  if (lower === 'utf-8' || lower === 'utf8') return UTF8;
   if (!NAMES.has(lower)) return undefined;
+  const { default: iconv } = await importOptional(
+    'iconv-lite',
+    `the encoding ${lower}`,
+    () => import('iconv-lite'),
+  );
   return {
     isText: true,
     decode: (bytes) => iconv.decode(bytes, lower, { stripBOM: false }),

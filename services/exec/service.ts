@@ -11,7 +11,7 @@
 import { createHash } from 'node:crypto';
 import net from 'node:net';
 import { AuthError, type CallContext, type Service } from '../../runtime/index.js';
-import { auth_stat, type Listener } from '../../runtime/protocol.js';
+import { auth_stat, type Listener, MissingPackageError } from '../../runtime/protocol.js';
 import { limit, MAX_UDP_BYTES } from '../support/limits.js';
 import { servedAs } from '../support/program.js';
 import { encodingOf, type TextEncoding } from './encoding.js';
@@ -129,11 +129,10 @@ export function createExec(options: ExecOptions): Exec {
     result.status === exec_status.EXEC_OK ? result.outcome.out.length + result.outcome.err.length : undefined,
   );
 
-  const start = async (
-    call: exec_call,
-    encoding: TextEncoding,
-    context: CallContext,
-  ): Promise<exec_result> => {
+  const start = async (call: exec_call, context: CallContext): Promise<exec_result> => {
+    const encoding = await encodingOf(call.encoding);
+    if (encoding === undefined)
+      return refuse(exec_status.EXEC_BAD_ENCODING, `no encoding ${call.encoding} is known`);
     const entry = functions.get(call.function);
     if (entry === undefined) return refuse(exec_status.EXEC_NOT_ALLOWED, `no function ${call.function}`);
     const timeMs = call.time_ms === 0 ? maxTimeMs : Math.min(call.time_ms, maxTimeMs);
@@ -163,15 +162,13 @@ export function createExec(options: ExecOptions): Exec {
 
   const guarded = async (call: exec_call, context: CallContext): Promise<exec_result> => {
     if (running.size >= maxRunning) return refuse(exec_status.EXEC_BUSY, `${maxRunning} calls run already`);
-    const encoding = encodingOf(call.encoding);
-    if (encoding === undefined)
-      return refuse(exec_status.EXEC_BAD_ENCODING, `no encoding ${call.encoding} is known`);
-    const work = start(call, encoding, context);
+    const work = start(call, context);
     running.add(work);
     try {
       return await work;
     } catch (error) {
       if (error instanceof ExecRefusal) return refuse(error.status, error.message);
+      if (error instanceof MissingPackageError) return refuse(exec_status.EXEC_BAD_ENCODING, error.message);
       const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
       if (code === 'ERR_INVALID_ARG_VALUE')
         return refuse(exec_status.EXEC_BAD_ARGUMENT, 'an argument has a NUL in it');

@@ -8,7 +8,8 @@
  *   t SLOT   token (16 bytes), revision (8 bytes), kind (1 byte), key
  */
 
-import { type BatchOperation, ClassicLevel } from 'classic-level';
+import type { BatchOperation, ClassicLevel } from 'classic-level';
+import { importOptional } from '../../runtime/protocol.js';
 import { limit } from '../support/limits.js';
 
 /** What a change does. */
@@ -282,6 +283,7 @@ export async function openStore(
   limits: StoreLimits,
   onChange: (kind: Kind, key: string, revision: bigint) => void,
 ): Promise<Store> {
+  const { ClassicLevel } = await importOptional('classic-level', 'kv', () => import('classic-level'));
   const db: Database = new ClassicLevel(folder, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
   const store = new Store(db, limits, onChange);
   try {

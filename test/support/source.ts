@@ -35,9 +35,19 @@ function isNode(value: unknown): value is SyntaxNode {
   return typeof value === 'object' && value !== null && 'type' in value;
 }
 
+function parse(file: string): { readonly body: readonly SyntaxNode[] } {
+  const tree: unknown = parseAst(textOf(file), { lang: 'ts', sourceType: 'module' }, file);
+  return tree as { readonly body: readonly SyntaxNode[] };
+}
+
+/** The kinds of statements at the top of a file, as ESTree calls them. */
+export function topStatements(file: string): string[] {
+  return parse(file).body.map(({ type }) => type);
+}
+
 /** Calls `visit` for every node of the syntax tree of a file. */
 function walk(file: string, visit: (node: SyntaxNode) => void): void {
-  const pending: unknown[] = [parseAst(textOf(file), { lang: 'ts', sourceType: 'module' }, file)];
+  const pending: unknown[] = [parse(file)];
   while (pending.length > 0) {
     const node = pending.pop();
     if (Array.isArray(node)) pending.push(...node);

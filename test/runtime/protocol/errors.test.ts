@@ -18,6 +18,8 @@ import {
   auth_stat,
   type ClientSecurity,
   Dispatcher,
+  importOptional,
+  MissingPackageError,
   NO_VERIFIER,
   SecurityError,
   sealCall,
@@ -191,6 +193,22 @@ describe('RpcError', () => {
     await server.close();
     const client = createClient(connectTcp({ host: '127.0.0.1', port }));
     expect(await codeOf(() => client.call(echo, 'x'), RpcError)).toBe('RPC_CONNECT');
+  });
+});
+
+describe('MissingPackageError', () => {
+  it('names the user and the package', async () => {
+    const name = 'rpcbind-ts-no-such-package';
+    const load = () => importOptional(name, 'kv', () => import(name));
+    expect(await codeOf(load, MissingPackageError)).toBe('PACKAGE_MISSING');
+    await expect(load()).rejects.toThrow(
+      `kv needs the package ${name}, which is not installed: npm install ${name}`,
+    );
+    const broken = () => Promise.reject(new Error('no build for this processor'));
+    await expect(importOptional(name, 'kv', broken)).rejects.toMatchObject({
+      message: `kv needs the package ${name}, which does not load on this platform: npm install ${name}`,
+      cause: { message: 'no build for this processor' },
+    });
   });
 });
 

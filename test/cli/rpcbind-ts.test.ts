@@ -5,7 +5,8 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connectRpcbind, JOURNAL_FILE, type RpcbindClient } from '../../rpcbind/index.js';
+import { connectRpcbind, type RpcbindClient } from '../../rpcbind/index.js';
+import { JOURNAL_FILE } from '../../rpcbind/internal.js';
 import { type Running, runCommand, startCommand } from '../support/command.js';
 import { freePort } from '../support/ports.js';
 import { bin, haveProgram } from '../support/sandbox.js';

@@ -18,10 +18,9 @@ INTERFACE is a .x file or a name (mount, nfs...); PROC may be PROG.VERS.PROC.
   --port PORT                 rpcbind's port (RPCBIND_PORT, else 111)
   --auth none|sys[:UID:GID,...]           who calls (default: none)
   --retransmit SECONDS (5)    --total-time SECONDS (25)
-  --tls-policy off|prefer|require  --tls-ca FILE  --tls-cert FILE  --tls-key FILE
+  --tls-policy off|prefer|require  --tls-ca, --tls-cert, --tls-key FILE
   --repeat N  --concurrency M call N times, M at a time, and sum up
-  --verbose   --hex           the messages, field by field or as bytes
-  --opaque base64|hex         how bytes stand in JSON   --compact   one line
+  --verbose --hex  messages by field, as bytes  --opaque base64|hex  --compact
   -D NAME=VALUE  -I DIR  --import MODULE  for the .x, as of rpcgen-ts
   --completion bash|zsh|fish  the completion script  --debug --version --help
 `;

@@ -19,7 +19,7 @@ NETID: udp, tcp, udp6, tcp6, local; PROG: a number, 0x... or name; HOST: a,b,c
   --port PORT           rpcbind's port (default: RPCBIND_PORT, else 111)
   --json                one JSON object a line for each host
   --names FILE          names of programs (default: /etc/rpc)
-  --retransmit SECONDS  send a datagram again after this long (5; --timeout is its older name)
+  --retransmit SECONDS  send a datagram again after this long (5; was --timeout)
   --total-time SECONDS  give up after this long (25; of --check: --retransmit)
   --completion SHELL    the completion script for bash, zsh or fish
   --debug  --version  --help

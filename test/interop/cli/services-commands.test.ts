@@ -156,7 +156,6 @@ describeWith(['sandbox', 'rpcinfo'], 'rpcserve', () => {
   it('says what a service lacks, and refuses settings that are none', async () => {
     const lines = [
       'remotedir',
-      'kv',
       'files',
       '--set kv-folder=/dev/null/kv kv',
       '--set exec-allow=no-such-command exec',
@@ -168,7 +167,6 @@ describeWith(['sandbox', 'rpcinfo'], 'rpcserve', () => {
         .join('\n'),
     );
     expect(stdout.split('\n').filter((line) => line.startsWith('ended'))).toEqual([
-      'ended with 2',
       'ended with 2',
       'ended with 2',
       'ended with 1',

@@ -52,7 +52,10 @@ const rate = integer('N', 1, MAX_RATE);
 const registrations = integer('N', 1, MAX_REGISTRATIONS);
 const holdSeconds = integer('SECONDS', 0, MAX_HOLD_MS / 1000);
 
-const program = command('rpcbind-ts', 'Registers the programs of this host, and tells callers their addresses (RFC 1833).')
+const program = command(
+  'rpcbind-ts',
+  'Registers the programs of this host, and tells callers their addresses (RFC 1833).',
+)
   .helpOption('--help', 'display help for command')
   .option('-h, --host <address>', 'listen on this address and on loopback (may be repeated)', collect, [])
   .addOption(portOption())
@@ -66,9 +69,24 @@ const program = command('rpcbind-ts', 'Registers the programs of this host, and 
   .option('--state-dir <folder>', `keep registrations here (default: ${STATE_FOLDER})`)
   .option('--no-state-dir', 'keep registrations in memory only')
   .option('--keep-stale', 'keep registrations whose server is gone')
-  .option('--advertise <address>', 'the address of this host that other hosts are told (may be repeated)', collect, [])
-  .option('--allow <network>', 'answer only this host and this network, as in 192.0.2.0/24 (may be repeated)', collect, [])
-  .option('--allow-register <network>', 'with -i, let only this host and this network register (may be repeated)', collect, [])
+  .option(
+    '--advertise <address>',
+    'the address of this host that other hosts are told (may be repeated)',
+    collect,
+    [],
+  )
+  .option(
+    '--allow <network>',
+    'answer only this host and this network, as in 192.0.2.0/24 (may be repeated)',
+    collect,
+    [],
+  )
+  .option(
+    '--allow-register <network>',
+    'with -i, let only this host and this network register (may be repeated)',
+    collect,
+    [],
+  )
   .option('--access-file <file>', 'lines "allow NETWORK" and "register NETWORK"; read again on SIGHUP')
   .option('--programs <file>', 'lines "PROGRAMS: USERS", who may register what; read again on SIGHUP')
   .option('--hold <seconds>', 'hold a registration that is gone for its owner', holdSeconds)

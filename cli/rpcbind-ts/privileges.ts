@@ -72,7 +72,8 @@ export function checkDropped(uid: number): void {
         problems.add(`${set} ${field(status, set)}`);
     if (field(status, 'NoNewPrivs') !== '1') problems.add('no no-new-privileges');
   }
-  if (problems.size > 0) throw new CliError(`this process still has rights of root: ${[...problems].join(', ')}`);
+  if (problems.size > 0)
+    throw new CliError(`this process still has rights of root: ${[...problems].join(', ')}`);
 }
 
 function statusOf(process: string): string | undefined {

@@ -52,27 +52,29 @@ export async function getTime({ rpc }: RpcbindClient): Promise<Date> {
 
 /** The counters of versions 2, 3 and 4, in this order. By version 4 alone. Rejects as {@link RpcClient.call} does. */
 export async function getStatistics({ rpc }: RpcbindClient): Promise<VersionStatistics[]> {
-  return (await new RpcbprogV4Client(rpc).getstat()).map(({ info, setinfo, unsetinfo, addrinfo, rmtinfo }) => ({
-    calls: info,
-    sets: setinfo,
-    unsets: unsetinfo,
-    lookups: addrinfo.map(({ prog, vers, netid, success, failure }) => ({
-      program: prog,
-      version: vers,
-      netid,
-      success,
-      failure,
-    })),
-    forwards: rmtinfo.map(({ prog, vers, proc, netid, success, failure, indirect }) => ({
-      program: prog,
-      version: vers,
-      procedure: proc,
-      netid,
-      success,
-      failure,
-      isIndirect: indirect !== 0,
-    })),
-  }));
+  return (await new RpcbprogV4Client(rpc).getstat()).map(
+    ({ info, setinfo, unsetinfo, addrinfo, rmtinfo }) => ({
+      calls: info,
+      sets: setinfo,
+      unsets: unsetinfo,
+      lookups: addrinfo.map(({ prog, vers, netid, success, failure }) => ({
+        program: prog,
+        version: vers,
+        netid,
+        success,
+        failure,
+      })),
+      forwards: rmtinfo.map(({ prog, vers, proc, netid, success, failure, indirect }) => ({
+        program: prog,
+        version: vers,
+        procedure: proc,
+        netid,
+        success,
+        failure,
+        isIndirect: indirect !== 0,
+      })),
+    }),
+  );
 }
 
 /**

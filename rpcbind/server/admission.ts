@@ -35,7 +35,12 @@ export class Admission {
   /** Whether a new connection is read from at all. */
   admitConnection(peer: Peer): boolean {
     if (this.access.mayConnect(peer)) return true;
-    this.onEvent({ event: 'refused', what: 'connection', why: 'its address is not on the access list', peer });
+    this.onEvent({
+      event: 'refused',
+      what: 'connection',
+      why: 'its address is not on the access list',
+      peer,
+    });
     return false;
   }
 

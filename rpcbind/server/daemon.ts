@@ -119,7 +119,7 @@ function createParts(options: RpcbindDaemonOptions): Parts {
     probe: probeFor(options.liveness ?? 'auto'),
     entries: () => registry.entries(),
     isOwnAddress,
-    onGone: (entry) => registrar.removeStale(entry),
+    removeStale: (entry) => registrar.removeStale(entry),
   });
   const registrar: Registrar = new Registrar({
     table: registry,

@@ -52,8 +52,8 @@ export interface LivenessParts {
   readonly entries: () => IterableIterator<TableEntry>;
   /** Whether an IP address is one of this host. */
   readonly isOwnAddress: (host: string) => boolean;
-  /** Told of a registration whose server is gone; it may have been removed meanwhile. */
-  readonly onGone: (entry: TableEntry) => void;
+  /** Removes a registration whose server is gone; false if it was not removed, since it is not in the table any more. */
+  readonly removeStale: (entry: TableEntry) => boolean;
 }
 
 /** Counters of the checks. */
@@ -64,7 +64,7 @@ export interface LivenessStats {
   readonly requested: number;
   /** Registrations that one probe found gone, and that wait for the second. */
   readonly suspected: number;
-  /** Registrations found gone so far. */
+  /** Registrations that were found gone, and removed, so far. */
   readonly gone: number;
 }
 
@@ -183,8 +183,8 @@ export class LivenessChecker {
     if (since === undefined) this.suspects.set(entry, now);
     else if (now - since >= CONFIRM_MS) {
       this.suspects.delete(entry);
-      this.gone += 1;
-      this.parts.onGone(entry);
+      this.requests.delete(entry);
+      if (this.parts.removeStale(entry)) this.gone += 1;
     }
   }
 

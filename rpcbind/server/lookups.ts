@@ -24,11 +24,7 @@ export class Lookups {
   private readonly counters: LookupCounter;
   private readonly liveness: { request(entry: TableEntry): void };
 
-  constructor(
-    table: ReadableTable,
-    counters: LookupCounter,
-    liveness: { request(entry: TableEntry): void },
-  ) {
+  constructor(table: ReadableTable, counters: LookupCounter, liveness: { request(entry: TableEntry): void }) {
     this.registrations = table;
     this.counters = counters;
     this.liveness = liveness;

@@ -87,7 +87,13 @@ export function checkOptions(options: RpcbindDaemonOptions): void {
   for (const uid of options.privilegedUids ?? []) integerOption('privilegedUids', uid, 0, 0, MAX_ID);
   checkRate('callsPerSecond', options.callsPerSecond ?? DEFAULT_CALLS_PER_SECOND, Number.MIN_VALUE);
   checkRate('tableBytesPerMinute', options.tableBytesPerMinute ?? DEFAULT_TABLE_BYTES_PER_MINUTE, 0);
-  integerOption('maxRegistrations', options.maxRegistrations, DEFAULT_MAX_REGISTRATIONS, 1, MAX_REGISTRATIONS);
+  integerOption(
+    'maxRegistrations',
+    options.maxRegistrations,
+    DEFAULT_MAX_REGISTRATIONS,
+    1,
+    MAX_REGISTRATIONS,
+  );
   integerOption(
     'maxRegistrationsPerOwner',
     options.maxRegistrationsPerOwner,

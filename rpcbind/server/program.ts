@@ -4,6 +4,7 @@
  */
 
 import { type CallContext, NoReply, type Peer, type Service } from '../../runtime/index.js';
+import type { NewRegistration } from '../registration.js';
 import {
   type call_args,
   type call_result,
@@ -26,7 +27,6 @@ import {
   type rpcb_stat_byvers,
   type rpcblist_ptr,
 } from '../rpcbind.gen.js';
-import type { NewRegistration } from '../registration.js';
 import type { TableEntry } from '../table/registry.js';
 import { formatUaddr, fromSockaddr, parseUaddr, toSockaddr, transportOf } from '../uaddr.js';
 import type { RpcbindVersion } from './stats.js';

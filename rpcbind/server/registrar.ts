@@ -15,7 +15,12 @@ import {
   SUPERUSER,
 } from '../registration.js';
 import { RPCBPROG } from '../rpcbind.gen.js';
-import { type RegistrationStore, type StoreChange, type StoredRegistration, THIS_HOST } from '../state/store.js';
+import {
+  type RegistrationStore,
+  type StoreChange,
+  type StoredRegistration,
+  THIS_HOST,
+} from '../state/store.js';
 import type { Refusal, SetExceptions, TableEntry } from '../table/registry.js';
 import { parseUaddr } from '../uaddr.js';
 import type { EventListener } from './events.js';
@@ -109,11 +114,7 @@ export class Registrar {
     return this.queue.run(program, owner, () => this.add(registration, version, peer));
   }
 
-  private add(
-    registration: Registration,
-    version: RpcbindVersion,
-    peer: Peer,
-  ): boolean | Promise<boolean> {
+  private add(registration: Registration, version: RpcbindVersion, peer: Peer): boolean | Promise<boolean> {
     const { table, store, liveness } = this.parts;
     this.checkOpen();
     const entry = table.prepare(registration);
@@ -174,7 +175,11 @@ export class Registrar {
    * Throws AuthError AUTH_TOOWEAK if the caller may not register, and what the store throws.
    */
   unset(
-    { program, version, netids }: { program: number; version: number; netids?: readonly string[] | undefined },
+    {
+      program,
+      version,
+      netids,
+    }: { program: number; version: number; netids?: readonly string[] | undefined },
     by: RpcbindVersion,
     peer: Peer,
   ): boolean | Promise<boolean> {
@@ -227,13 +232,13 @@ export class Registrar {
   }
 
   /**
-   * Removes a registration whose server is gone, and holds it for its owner; nothing if it was removed already, or if a
-   * change of its program is under way (it will be found stale again).
+   * Removes a registration whose server is gone, and holds it for its owner. False, and nothing removed, if it was removed
+   * already, or if a change of its program is under way (it will be found stale again).
    */
-  removeStale(entry: TableEntry): void {
+  removeStale(entry: TableEntry): boolean {
     const { table, store, onEvent } = this.parts;
     const { program } = entry;
-    if (entry.isPermanent || !this.isRegistered(entry) || this.queue.isBusy(program)) return;
+    if (entry.isPermanent || !this.isRegistered(entry) || this.queue.isBusy(program)) return false;
     // A store that fails (a full disk) is no reason to send callers to a port where no server is. After the next start the
     // registration is found stale again.
     const countFailure = (): void => {
@@ -250,6 +255,7 @@ export class Registrar {
     void stored;
     table.removeAndHold(entry);
     onEvent({ event: 'stale', registration: plain(entry) });
+    return true;
   }
 
   /**

@@ -1,4 +1,4 @@
-/** What rpcbind itself says no to. How calls fail is the runtime's affair. */
+/** Errors of rpcbind as client and as daemon. Errors of calls are the runtime's. */
 
 /** Codes of {@link RpcbindError}; each has a row in docs/errors.md. */
 export type RpcbindErrorCode =
@@ -8,14 +8,17 @@ export type RpcbindErrorCode =
   | 'RPCBIND_PORT'
   | 'RPCBIND_STATE';
 
-/** A question that rpcbind answered, and not as hoped. */
+/**
+ * An error of rpcbind.
+ *
+ * - `RPCBIND_NOT_REGISTERED`: the program is not registered on that host.
+ * - `RPCBIND_UNREACHABLE`: no rpcbind answers there; `cause` is the error of the call.
+ * - `RPCBIND_REFUSED`: a registration was refused, since another owner has it.
+ * - `RPCBIND_PORT`: RPCBIND_PORT of the environment is not a port.
+ * - `RPCBIND_STATE`: the folder of registrations cannot be used.
+ */
 export class RpcbindError extends Error {
   override readonly name = 'RpcbindError';
-  /**
-   * RPCBIND_NOT_REGISTERED: the program is not in that host's table. RPCBIND_UNREACHABLE: no rpcbind
-   * answers there; the cause says how that showed. RPCBIND_REFUSED: a registration was not accepted: another owner holds it. RPCBIND_PORT: the environment's RPCBIND_PORT is no
-   * port. RPCBIND_STATE: the files of registrations cannot be written.
-   */
   readonly code: RpcbindErrorCode;
 
   constructor(code: RpcbindErrorCode, message: string, cause?: unknown) {

@@ -1,21 +1,21 @@
 /**
- * Netids and universal addresses (RFC 5665): an address as text, and what kind of address a
- * netid takes. For IP it is the host, then the port's two bytes: `127.0.0.1.0.111`, `::1.0.111`
- * (sections 5.2.3.3 and 5.2.3.4); for `local` it is the path of the socket. No sockets here.
+ * Netids and universal addresses (RFC 5665): an address as text, and the kind of address of each netid. For IP it is the
+ * host and the two bytes of the port: `127.0.0.1.0.111`, `::1.0.111` (sections 5.2.3.3 and 5.2.3.4); for `local` it is the
+ * path of the socket.
  */
 
 import { isIPv4, isIPv6 } from 'node:net';
 
-/** What a netid stands for; the fields of RFC 1833's rpcb_entry. */
+/** What a netid means: the fields of rpcb_entry (RFC 1833 section 2.1). */
 export interface Transport {
   readonly family: 'inet' | 'inet6' | 'loopback';
-  /** "-" where there is none, as netconfig spells it. */
+  /** "-" for none, as in netconfig(5). */
   readonly protocol: string;
   /** 1 datagrams, 3 connections that close in order (RFC 1833 section 2.1). */
   readonly semantics: 1 | 3;
 }
 
-/** The netids that can be registered (RFC 5665 section 5.1.4), and the local one of Unix hosts. */
+/** The netids that can be registered (RFC 5665 section 5.1.4), and `local` of Unix hosts. */
 export const netids: Readonly<Record<string, Transport>> = {
   udp: { family: 'inet', protocol: 'udp', semantics: 1 },
   tcp: { family: 'inet', protocol: 'tcp', semantics: 3 },
@@ -28,12 +28,12 @@ export const netids: Readonly<Record<string, Transport>> = {
   rdma6: { family: 'inet6', protocol: 'rdma', semantics: 3 },
 };
 
-/** Most bytes of a `local` address: a unix socket's path. */
+/** Maximum length in bytes of a `local` address: the path of a unix socket. */
 export const MAX_LOCAL_ADDRESS_BYTES = 107;
-/** Most characters of an IP address and port as text: a full IPv6 address, dots and six digits. */
+/** Maximum length of another universal address: a full IPv6 address, two dots and six digits. */
 const MAX_INET_ADDRESS = 64;
 
-/** A universal address taken apart. */
+/** The parts of a universal address. */
 export interface Endpoint {
   readonly family: Transport['family'];
   /** IP address without zone, or the path. */
@@ -42,14 +42,14 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** The transport of a netid, or undefined where it is not known. */
+/** The transport of a netid; undefined for an unknown netid. */
 export function transportOf(netid: string): Transport | undefined {
   return Object.hasOwn(netids, netid) ? netids[netid] : undefined;
 }
 
 /**
- * Takes a universal address apart (RFC 5665 section 5.2.3). Undefined where it is none of that
- * netid: a host of another family, a byte of the port over 255, an empty or overlong path.
+ * The parts of a universal address (RFC 5665 section 5.2.3). Undefined if it is not valid for the netid: a host of another
+ * family, a byte of the port over 255, a path that is empty or longer than {@link MAX_LOCAL_ADDRESS_BYTES}.
  */
 export function parseUaddr(netid: string, uaddr: string): Endpoint | undefined {
   const family = transportOf(netid)?.family;
@@ -67,7 +67,7 @@ export function parseUaddr(netid: string, uaddr: string): Endpoint | undefined {
   return { family, host, port: Number(high) * 256 + Number(low) };
 }
 
-/** The last two numbers of a universal address, with their dots: `.0.111`. */
+/** The port's part of a universal address: `.0.111`. */
 export function portSuffix(port: number): string {
   return `.${port >> 8}.${port & 255}`;
 }
@@ -77,18 +77,18 @@ export function formatUaddr(host: string, port: number): string {
   return withoutZone(host) + portSuffix(port);
 }
 
-/** An IPv6 address without its zone, which means something on its own host only. */
+/** An IPv6 address without its zone, which is valid on its own host alone. */
 export function withoutZone(host: string): string {
   const zone = host.indexOf('%');
   return zone === -1 ? host : host.slice(0, zone);
 }
 
-/** True for the address that stands for all of a host's. */
+/** True for the address that means all addresses of a host: 0.0.0.0 and ::. */
 export function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || (host.includes(':') && /^[0:]+$/.test(host));
 }
 
-/** True for an address of this host that no other host can addresses. */
+/** True for an address of this host that no other host can reach. */
 export function isLoopback(host: string): boolean {
   return host.startsWith('127.') || host === '::1' || host.startsWith('::ffff:127.');
 }
@@ -101,8 +101,8 @@ const SOCKADDR_IN6_BYTES = 28;
 const SOCKADDR_UN_BYTES = 110;
 
 /**
- * An endpoint as the struct sockaddr of Linux, which is what UADDR2TADDR answers with: the
- * family in the byte order of most hosts (little-endian), the port in the network's.
+ * An endpoint as a struct sockaddr of Linux, the result of UADDR2TADDR: the family in the byte order of most hosts
+ * (little-endian), the port in network byte order.
  */
 export function toSockaddr(endpoint: Endpoint): Uint8Array {
   if (endpoint.family === 'loopback') {
@@ -129,7 +129,7 @@ export function toSockaddr(endpoint: Endpoint): Uint8Array {
   return bytes;
 }
 
-/** The universal address in a struct sockaddr of the netid's family, or undefined where it is none. */
+/** The universal address in a struct sockaddr of the netid's family; undefined if it is none. */
 export function fromSockaddr(netid: string, bytes: Uint8Array): string | undefined {
   const family = transportOf(netid)?.family;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -142,7 +142,7 @@ export function fromSockaddr(netid: string, bytes: Uint8Array): string | undefin
     return formatUaddr(canonicalIPv6(groups.join(':')), view.readUInt16BE(2));
   }
   if (family === 'loopback') {
-    // The C daemon takes whatever comes by the local socket for a path, and so do those who ask it.
+    // Debian's rpcbind takes whatever comes by the local socket for a path, and its callers expect that.
     const text = view.subarray(2).toString('latin1');
     const isAbstract = text.startsWith('\0') && text.length > 1 && text[1] !== '\0';
     const path = text.slice(isAbstract ? 1 : 0).replace(/\0.*$/s, '');
@@ -151,7 +151,7 @@ export function fromSockaddr(netid: string, bytes: Uint8Array): string | undefin
   return undefined;
 }
 
-/** The one spelling of an IPv6 address (RFC 5952), as the system itself prints it. */
+/** The canonical text of an IPv6 address (RFC 5952). */
 export function canonicalIPv6(host: string): string {
   return new URL(`http://[${withoutZone(host)}]`).hostname.slice(1, -1);
 }

@@ -26,9 +26,9 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
     'runtime/server/hold',
   ],
   'runtime/protocol/auth.ts': ['runtime/server/dispatcher', 'runtime/protocol/message'],
-  'rpcbind/table/registry.ts': ['rpcbind/registry', 'rpcbind/tables'],
-  'rpcbind/server/liveness.ts': ['rpcbind/registry', 'rpcbind/sockdiag'],
-  'rpcbind/state/journal.ts': ['rpcbind/daemon'],
+  'rpcbind/table/registry.ts': ['rpcbind/table/registry', 'rpcbind/table/held', 'rpcbind/server/tables'],
+  'rpcbind/server/liveness.ts': ['rpcbind/server/liveness'],
+  'rpcbind/state/journal.ts': ['rpcbind/state/journal'],
 };
 
 interface Survivor {

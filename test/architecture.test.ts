@@ -21,6 +21,7 @@ const MEDIAN_LINES = [100, 200] as const;
 /** The files of a library that other folders may import. */
 const PUBLIC_FILES: Readonly<Record<string, readonly string[]>> = {
   runtime: ['runtime/index.ts', 'runtime/protocol.ts'],
+  rpcbind: ['rpcbind/index.ts', 'rpcbind/internal.ts'],
 };
 const publicFilesOf = (library: string): readonly string[] =>
   PUBLIC_FILES[library] ?? [`${library}/index.ts`];

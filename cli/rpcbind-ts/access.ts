@@ -1,18 +1,18 @@
-/** The file of access lists: who may look up and who may register, one network a line. */
+/** The access file: which networks may call and which may register, one a line. */
 
 import { readFileSync } from 'node:fs';
-import { networkList } from '../../rpcbind/index.js';
+import { networkList } from '../../rpcbind/internal.js';
 import { CliError, describe } from '../support/cli.js';
 
-/** Networks, as the options and the file give them; undefined where nothing was said, and all may. */
+/** Networks of the command line and of the file; undefined if there are none, which means all networks. */
 export interface AccessLists {
   readonly allow: readonly string[] | undefined;
   readonly allowRegister: readonly string[] | undefined;
 }
 
 /**
- * The lists of the command line together with those of the file. A line is `allow NETWORK` or
- * `register NETWORK`; what follows a # is a comment. Throws CliError with file and line.
+ * The networks of the command line and of the file together. A line is `allow NETWORK` or `register NETWORK`; # begins a
+ * comment. Throws CliError with file and line.
  */
 export function readAccess(
   given: { readonly allow: readonly string[]; readonly allowRegister: readonly string[] },
@@ -26,11 +26,11 @@ export function readAccess(
       if (word === '' || word === undefined) continue;
       const list = word === 'allow' ? allow : word === 'register' ? allowRegister : undefined;
       if (list === undefined || network === undefined || rest.length > 0)
-        throw new CliError(`${file} line ${i + 1}: a line is "allow NETWORK" or "register NETWORK"`);
-      list.push(checked(network, `${file} line ${i + 1}: `));
+        throw new CliError(`${file} line ${i + 1}: it must be "allow NETWORK" or "register NETWORK"`);
+      list.push(checkedNetwork(network, `${file} line ${i + 1}: `));
     }
   }
-  for (const network of [...given.allow, ...given.allowRegister]) checked(network, '');
+  for (const network of [...given.allow, ...given.allowRegister]) checkedNetwork(network, '');
   return {
     allow: allow.length === 0 ? undefined : allow,
     allowRegister: allowRegister.length === 0 ? undefined : allowRegister,
@@ -45,11 +45,11 @@ function textOf(file: string): string {
   }
 }
 
-function checked(network: string, place: string): string {
+function checkedNetwork(network: string, where: string): string {
   try {
     networkList([network]);
   } catch (cause) {
-    throw new CliError(`${place}${describe(cause)}`, { cause });
+    throw new CliError(`${where}${describe(cause)}`, { cause });
   }
   return network;
 }

@@ -1,22 +1,23 @@
-/** The state folder, as root hands it to the user that the daemon becomes. */
+/** The state folder, given by root to the user whom the daemon becomes. */
 
 import { closeSync, constants, fchownSync, fstatSync, lstatSync, mkdirSync, openSync } from 'node:fs';
 import path from 'node:path';
-import { JOURNAL_FILE, PORTMAP_FILE, RpcbindError, SNAPSHOT_FILE } from '../../rpcbind/index.js';
+import { RpcbindError } from '../../rpcbind/index.js';
+import { JOURNAL_FILE, PORTMAP_FILE, SNAPSHOT_FILE } from '../../rpcbind/internal.js';
 import { describe } from '../support/cli.js';
 import type { User } from './users.js';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-/** As Debian's own folder. */
+/** As in Debian. */
 const FOLDER_MODE = 0o755;
 const OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
 
 /**
- * Opens the folder for `user`, making it where it is not there. A folder of root's is given to the user, with the files
- * of registrations in it, but only where nobody else than root could have put a thing there: in a folder that others can
- * write to, a file may be a link to one of root's. Nothing is given away by name, only what was opened. Returns the
- * descriptor. Throws RpcbindError `RPCBIND_STATE`.
+ * Opens the folder for `user`, and makes it if it does not exist. A folder of root is given to the user, with the files of
+ * registrations in it. Threat: another user puts a link to a file of root there, which would be given away. So this is done
+ * only if nobody but root could have made files there, and by descriptor, never by name. Returns the descriptor. Throws
+ * RpcbindError `RPCBIND_STATE`.
  */
 export function openFolderFor(user: User, folder: string): number {
   let fd: number | undefined;
@@ -46,7 +47,7 @@ function giveFile(name: string, user: User): void {
   try {
     fd = openSync(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   } catch {
-    // Not there, or a link: what the user then finds is told by the daemon.
+    // It does not exist, or is a link: the daemon will report what it finds there.
     return;
   }
   try {
@@ -57,7 +58,7 @@ function giveFile(name: string, user: User): void {
   }
 }
 
-/** Whether each folder of the path belongs to root, and others cannot put another in its place. */
+/** Whether each folder of the path belongs to root, and no other user can replace it. */
 function isRootsPath(folder: string): boolean {
   for (let at = folder; ; at = path.dirname(at)) {
     const { uid, mode } = lstatSync(at);

@@ -1,11 +1,11 @@
 /**
- * From root to an ordinary user. Root reads the command line, opens the local sockets (in /run, where nobody else may)
- * and the state folder, and becomes setpriv(1), which becomes this program again as the user; what was opened comes
- * along as descriptors that an environment variable names. The ports are bound by the user, who keeps the capability for
- * that: without koffi, addresses that the host gets later have to be bound then.
+ * From root to an ordinary user. Root reads the command line, opens the local sockets (in /run, where no other user may)
+ * and the state folder, and becomes setpriv(1), which becomes this program again as the user. An environment variable
+ * names the descriptors of what was opened. The user binds the ports, and keeps the capability for that: without koffi,
+ * addresses that the host gets later have to be bound later.
  *
- * With koffi the process stays the same one. Without, root's process starts the other, passes signals on and ends as it
- * ends; it reads nothing from the network.
+ * With koffi the process remains the same one. Without it, root's process starts the other one, forwards signals to it,
+ * and ends with its exit code; it reads nothing from the network.
  */
 
 import { spawn } from 'node:child_process';
@@ -18,9 +18,9 @@ import { type Libc, openLibc } from './libc.js';
 import { checkDropped, type Setpriv, setprivFor } from './privileges.js';
 import type { User } from './users.js';
 
-/** Names what root opened; for the program that root becomes, and no other. */
+/** The environment variable that names what root opened, for the program that root becomes. */
 const VARIABLE = 'RPCBIND_TS_PREPARED';
-/** Permissions of the local socket: every user of the host may look up and register. */
+/** Mode of the local socket: every user of this host may call. */
 const SOCKET_MODE = 0o666;
 /** The first descriptor that systemd passes. */
 const FIRST_INHERITED = 3;
@@ -35,19 +35,19 @@ export interface Prepared {
 
 /** What is to be opened before root is given up. */
 export interface ToPrepare {
-  /** Paths of local sockets; abstract ones need no rights. */
+  /** Paths of local sockets. Abstract ones need no rights, and are opened later. */
   readonly local: readonly string[];
   readonly folder: string | undefined;
-  /** Descriptors that a service manager passed, from 3 on. */
+  /** The number of descriptors that a service manager passed, from 3 on. */
   readonly inherited: number;
-  /** Told of a socket or folder that cannot be opened: it throws, or goes on without. */
+  /** Told of a socket or folder that cannot be opened. Throws if the daemon cannot do without it. */
   readonly onFailure: (error: unknown) => void;
   readonly warn: (text: string) => void;
 }
 
 /**
- * What root opened, in the process that it became; undefined in any other. Root believes no such variable: it would be
- * somebody else's. Throws CliError where the process has more rights than it should.
+ * What root opened, in the process that it became; undefined in every other process. Root ignores the variable: it can
+ * only come from another user. Throws CliError if the process has more rights than it should.
  */
 export function takePrepared(environment: NodeJS.ProcessEnv = process.env): Prepared | undefined {
   const text = environment[VARIABLE];
@@ -58,33 +58,33 @@ export function takePrepared(environment: NodeJS.ProcessEnv = process.env): Prep
   return prepared;
 }
 
-/** How `user` can be become here; a text where that is impossible, saying why. */
-export function wayToBecome(user: User): Setpriv | string {
+/** The command by which to become `user`; if that is not possible, a text that says why. */
+export function commandToBecome(user: User): Setpriv | string {
   return setprivFor(user, scriptFile());
 }
 
 /**
- * Becomes `user`. With koffi it does not return; without, it resolves with the exit code of the program that it started.
- * Throws what opening throws, and CliError where the program cannot be run.
+ * Becomes `user`. With koffi it never returns; without, it resolves with the exit code of the program that it started.
+ * Throws what `onFailure` throws, and CliError if the program cannot be run.
  */
-export async function become(user: User, { file, args }: Setpriv, what: ToPrepare): Promise<number> {
+export async function become(user: User, { file, args }: Setpriv, toPrepare: ToPrepare): Promise<number> {
   const libc = openLibc();
-  if (libc === undefined && what.inherited > 0)
+  if (libc === undefined && toPrepare.inherited > 0)
     throw new CliError(
-      'root cannot pass sockets of LISTEN_FDS on without the package koffi: set User= in the unit, or --user root',
+      'without the package koffi root cannot pass the sockets of LISTEN_FDS to another user: set User= in the unit, or --user root',
     );
   const prepared: Prepared = {
     startedByUid: process.getuid?.() ?? 0,
     uid: user.uid,
-    local: libc === undefined ? [] : openLocal(libc, what),
-    ...folderOf(user, what),
+    local: libc === undefined ? [] : openLocal(libc, toPrepare),
+    ...folderOf(user, toPrepare),
   };
-  if (libc === undefined && what.local.length > 0)
-    what.warn('no local socket: root can open it for another user only with the optional package koffi');
+  if (libc === undefined && toPrepare.local.length > 0)
+    toPrepare.warn('no local socket: root can open it for another user only with the optional package koffi');
   const command = [...args, process.execPath, ...process.execArgv, scriptFile(), ...process.argv.slice(2)];
   const environment = { ...process.env, [VARIABLE]: JSON.stringify(prepared) };
   if (libc === undefined) return spawned(file, command, environment, prepared.folderFd);
-  for (const fd of descriptorsOf(prepared, what.inherited)) libc.keepThroughExec(fd);
+  for (const fd of descriptorsOf(prepared, toPrepare.inherited)) libc.keepThroughExec(fd);
   return libc.execve(file, command, environment);
 }
 
@@ -117,14 +117,14 @@ function descriptorsOf({ local, folderFd }: Prepared, inherited: number): number
   return [0, 1, 2, ...passed, ...local.map(({ fd }) => fd), ...(folderFd === undefined ? [] : [folderFd])];
 }
 
-/** The program as a child: ends with its exit code, and it ends by the signals that come here. */
+/** Runs the program as a child process, which gets the signals that come here; resolves with its exit code. */
 function spawned(
   file: string,
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
   folderFd: number | undefined,
 ): Promise<number> {
-  // The child's descriptor 3 is the folder.
+  // The folder is descriptor 3 of the child.
   const stdio = ['inherit', 'inherit', 'inherit', ...(folderFd === undefined ? [] : [folderFd])] as const;
   const text = environment[VARIABLE] ?? '{}';
   const prepared = JSON.parse(text) as Prepared;

@@ -1,6 +1,6 @@
 /**
- * System calls that root makes before the daemon becomes an ordinary user, through the optional package koffi: a unix
- * socket that outlives execve, and execve itself. Without koffi {@link openLibc} is undefined.
+ * System calls that root makes before the daemon becomes an ordinary user, by the optional package koffi: a unix socket
+ * that survives execve, and execve itself. Without koffi {@link openLibc} returns undefined.
  */
 
 import { lstatSync } from 'node:fs';
@@ -11,7 +11,7 @@ const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const F_SETFD = 2;
 const ECONNREFUSED = 111;
-/** Connections that may wait to be accepted; the system may allow fewer. */
+/** Maximum number of connections that wait to be accepted; the system may allow fewer. */
 const BACKLOG = 1_024;
 
 type Call = (...args: readonly unknown[]) => number;
@@ -22,7 +22,7 @@ interface Koffi {
   os: { readonly errno: Readonly<Record<string, number>> };
 }
 
-/** A failed system call, with the members that Node's own errors have. */
+/** The error of a failed system call, with the properties of Node's system errors. */
 function failure(koffi: Koffi, syscall: string, address?: string): NodeJS.ErrnoException {
   const errno = koffi.errno();
   const code = Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? `E${errno}`;
@@ -34,7 +34,7 @@ function failure(koffi: Koffi, syscall: string, address?: string): NodeJS.ErrnoE
   });
 }
 
-/** The calls; every method throws an error with the system's `code`. */
+/** The system calls; every method throws an error with the system's `code`. */
 export class Libc {
   private readonly koffi: Koffi;
   private readonly libc: { func(prototype: string): Call };
@@ -45,7 +45,7 @@ export class Libc {
   }
 
   /**
-   * A unix socket at `path` that listens, with `mode` from its first moment (umask, not chmod: a path can be replaced
+   * A unix socket that listens at `path`, with `mode` from the start (by umask, not by chmod: the path could be replaced
    * between bind and chmod). The descriptor survives execve. `address` of the error is the path.
    */
   listenUnix(path: string, mode: number): number {
@@ -64,8 +64,8 @@ export class Libc {
   }
 
   /**
-   * Whether a socket file is there at which nobody listens. Any other kind of file is not ours to remove, and a call
-   * of connect to one is refused just as one to a dead socket is: so the kind is asked first, without following links.
+   * Whether the path is a socket on which nobody listens. Files of other kinds must not be removed, but connect() to one
+   * fails in the same way: so the kind is checked first, without following links.
    */
   isDeadSocket(path: string): boolean {
     if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false;
@@ -78,7 +78,7 @@ export class Libc {
     return isRefused;
   }
 
-  /** Keeps a descriptor open through execve: Node sets close-on-exec on all that it finds at its start. */
+  /** Keeps a descriptor open through execve: Node sets close-on-exec on all descriptors when it starts. */
   keepThroughExec(fd: number): void {
     if (this.libc.func('int fcntl(int, int, int)')(fd, F_SETFD, 0) < 0) throw failure(this.koffi, 'fcntl');
   }
@@ -87,7 +87,7 @@ export class Libc {
     this.libc.func('int close(int)')(fd);
   }
 
-  /** Becomes another program in this process; returns only by an error. */
+  /** Becomes another program in this process; never returns, but throws if that fails. */
   execve(file: string, args: readonly string[], environment: NodeJS.ProcessEnv): never {
     const variables = Object.entries(environment).flatMap(([key, value]) =>
       value === undefined ? [] : [`${key}=${value}`],
@@ -107,12 +107,12 @@ export class Libc {
   }
 }
 
-/** struct sockaddr_un: the family, and the path with its NUL. Checked for length by the caller. */
+/** struct sockaddr_un: the family, and the path with a NUL. The caller checks its length. */
 function unixName(path: string): Buffer {
   return Buffer.concat([Buffer.from([AF_UNIX, 0]), Buffer.from(`${path}\0`)]);
 }
 
-/** Undefined where koffi is not installed, or not wanted (`RPC_NATIVE=0`), or the system is not Linux. */
+/** Undefined if koffi is not installed or disabled (`RPC_NATIVE=0`), and on other systems than Linux. */
 export function openLibc(): Libc | undefined {
   if (process.platform !== 'linux' || process.env['RPC_NATIVE'] === '0') return undefined;
   try {

@@ -1,34 +1,35 @@
-/** The daemon's log: one line a noteworthy event, for people or, as JSON, for machines. */
+/** The daemon's log: one line for each event, as text or as JSON. */
 
 import type { Logger } from 'pino';
-import { nameOf, type RpcbindEvent, SUPERUSER } from '../../rpcbind/index.js';
+import { type RpcbindEvent, SUPERUSER } from '../../rpcbind/index.js';
+import { describeRegistration } from '../../rpcbind/internal.js';
 import { importOptional } from '../../runtime/protocol.js';
 import { describe } from '../support/cli.js';
 import type { ProgramNames } from '../support/programs.js';
 import { LineOutput } from './output.js';
 
-/** Refusals logged a second at most: whoever may not register may still ask often. */
+/** Maximum number of refusals that are logged a second: callers that may not register can still call often. */
 export const MAX_REFUSAL_LINES_PER_SECOND = 20;
-/** Faults logged a second at most: on a full disk every SET of any user is one. */
+/** Maximum number of faults that are logged a second: on a full disk every SET of every user is one. */
 export const MAX_FAULT_LINES_PER_SECOND = 20;
 /**
- * Changes by others than root that are logged a second, after {@link CHANGE_LINES_BURST}. Any user of this host may register and
- * unregister thousands of times a second, and would fill the disk that the log is on.
+ * Maximum number of changes by other users than root that are logged a second, after {@link CHANGE_LINES_BURST}. Threat: a
+ * local user registers and unregisters thousands of times a second, and fills the disk of the log.
  */
 export const CHANGE_LINES_PER_SECOND = 20;
-/** Changes by others than root that are logged at once: a host's services at boot are far fewer. */
+/** Maximum number of such changes that are logged in a burst: more than the services of a host at boot. */
 export const CHANGE_LINES_BURST = 1_000;
-/** Most characters of what a caller sent that a line has; a netid may have thousands. */
+/** Maximum number of characters of what a caller sent in a line: a netid may have thousands. */
 export const MAX_LOGGED_CHARACTERS = 512;
 
 export type LogFormat = 'text' | 'json';
 
-/** Levels of pino, as its lines have them. */
+/** Levels in the lines of pino. */
 const [WARN, ERROR] = [40, 50];
 
 /**
- * A log on the standard error, which is never waited for; see {@link LineOutput}. Rejects with MissingPackageError where pino is
- * not installed.
+ * A log on standard error, which never blocks; see {@link LineOutput}. Rejects with MissingPackageError if pino is not
+ * installed.
  */
 export async function createLog(format: LogFormat, isVerbose: boolean): Promise<Logger> {
   const { default: pino } = await importOptional('pino', 'the log of rpcbind-ts', () => import('pino'));
@@ -56,10 +57,10 @@ export async function createLog(format: LogFormat, isVerbose: boolean): Promise<
 }
 
 function lostLines(count: number): string {
-  return `${count} lines of this log were lost: nobody read it`;
+  return `${count} lines of this log were lost, since they were not read`;
 }
 
-/** A log line as people read it: the level where it matters, and the message. */
+/** A log line as text: the message, with the level of warnings and errors. */
 function textOf(line: string): string {
   const { level, msg } = JSON.parse(line) as { level: number; msg: string };
   const label = level >= ERROR ? 'error: ' : level >= WARN ? 'warning: ' : '';
@@ -67,8 +68,8 @@ function textOf(line: string): string {
 }
 
 /**
- * A message as a single line that does nothing to a terminal. Netids and addresses are what any user of this host sent: a newline
- * in one would begin a line that reads as the daemon's own, an escape sequence would rewrite what the operator sees.
+ * A message as one line without control characters. Threat: netids and addresses come from callers; a newline in one would
+ * begin a line that looks like the daemon's own, and an escape sequence would change what the operator's terminal shows.
  */
 function oneLine(text: string): string {
   return text.replace(UNPRINTABLE, (character) =>
@@ -78,7 +79,7 @@ function oneLine(text: string): string {
   );
 }
 
-/** Control characters, separators of lines, and marks that turn the direction of writing. */
+/** Control characters, line separators, and characters that change the writing direction. */
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
 function codeOf(character: string): string {
@@ -89,7 +90,7 @@ function shortened(text: string): string {
   return text.length <= MAX_LOGGED_CHARACTERS ? text : `${text.slice(0, MAX_LOGGED_CHARACTERS)}...`;
 }
 
-/** How many lines of a kind may be written: so many a second, after a burst. What may not is counted. */
+/** Limits the lines of one kind: so many a second, after a burst. Lines beyond it are counted. */
 class LineLimit {
   private readonly perSecond: number;
   private readonly burst: number;
@@ -103,8 +104,8 @@ class LineLimit {
     this.left = burst;
   }
 
-  /** Whether a line may be written now; `tell` is first told how many were not before it. */
-  admit(tell: (dropped: number) => void): boolean {
+  /** Whether a line may be written now; `report` is called first if lines before it were dropped. */
+  admit(report: (dropped: number) => void): boolean {
     const now = performance.now();
     this.left = Math.min(this.burst, this.left + ((now - this.at) / 1000) * this.perSecond);
     this.at = now;
@@ -114,20 +115,31 @@ class LineLimit {
     }
     this.left -= 1;
     if (this.dropped > 0) {
-      tell(this.dropped);
+      report(this.dropped);
       this.dropped = 0;
     }
     return true;
   }
 }
 
-/** Turns events of the daemon into lines. */
+/** What the log says of each change. The last four are logged with --debug alone. */
+const CHANGES = {
+  set: 'registered',
+  unset: 'unregistered',
+  stale: 'dropped, its server is gone',
+  restored: 'restored',
+  dropped: 'not restored',
+  held: 'held for its owner',
+  released: 'no longer held',
+} as const;
+
+/** Writes the events of the daemon as lines. */
 export class EventLog {
   private readonly log: Logger;
   private readonly refusals = new LineLimit(MAX_REFUSAL_LINES_PER_SECOND, MAX_REFUSAL_LINES_PER_SECOND);
   private readonly changes = new LineLimit(CHANGE_LINES_PER_SECOND, CHANGE_LINES_BURST);
   private readonly faults = new LineLimit(MAX_FAULT_LINES_PER_SECOND, MAX_FAULT_LINES_PER_SECOND);
-  /** By number, for people; read anew on SIGHUP. */
+  /** Names of programs by number; replaced on SIGHUP. */
   names: ProgramNames;
 
   constructor(log: Logger, names: ProgramNames) {
@@ -137,29 +149,34 @@ export class EventLog {
 
   /** Logs one event. */
   write(event: RpcbindEvent): void {
-    if (event.event === 'refused') {
-      this.writeRefusal(event);
-      return;
+    switch (event.event) {
+      case 'refused':
+        this.writeRefusal(event);
+        break;
+      case 'set':
+      case 'unset':
+      case 'stale':
+        this.writeChange('info', event);
+        break;
+      default:
+        if (this.log.isLevelEnabled('debug')) this.writeChange('debug', event);
     }
-    const { registration } = event;
-    const { program, version, netid, address, owner } = registration;
-    // Root is no attacker, and what it does is always told.
+  }
+
+  private writeChange(level: 'info' | 'debug', change: Exclude<RpcbindEvent, { event: 'refused' }>): void {
+    const { event, registration } = change;
+    const { program, version, netid, owner } = registration;
+    // Root does not attack its own log, so its changes are always logged.
     if (owner !== SUPERUSER && !this.changes.admit((count) => this.more('change', count, 'changes'))) return;
     const name = this.names.nameOf(program);
-    const said = { set: 'registered', unset: 'unregistered', stale: 'dropped, its server is gone' }[
-      event.event
-    ];
-    this.log.info(
-      {
-        event: event.event,
-        program,
-        version,
-        netid,
-        address,
-        owner,
-        ...(name === undefined ? {} : { name }),
-      },
-      `${said}: ${name === undefined ? '' : `${name} `}${nameOf(registration)} (${owner})`,
+    const address = 'address' in registration ? registration.address : undefined;
+    const text =
+      'address' in registration
+        ? describeRegistration(registration)
+        : `${program} version ${version} ${netid}`;
+    this.log[level](
+      { event, program, version, netid, address, owner, name },
+      `${CHANGES[event]}: ${name === undefined ? '' : `${name} `}${text} (${owner})`,
     );
   }
 
@@ -174,7 +191,7 @@ export class EventLog {
     );
   }
 
-  /** Logs a fault of ours. */
+  /** Logs a failure of the daemon itself. */
   fault(error: unknown): void {
     if (!this.faults.admit((count) => this.more('fault', count, 'faults'))) return;
     this.log.error(

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
-/**
- * rpcbind-ts: the daemon in the foreground. Command line, signals, service manager and log are its
- * business; serving is ../rpcbind.
- */
+/** rpcbind-ts: the daemon in the foreground. Command line, signals, service manager and log; the daemon itself is rpcbind/. */
 
 import { setFlagsFromString } from 'node:v8';
-import { type AccessLists, defaultRpcbindPort, MAX_HOLD_MS, STATE_FOLDER } from '../../rpcbind/index.js';
+import { type AccessLists, defaultRpcbindPort } from '../../rpcbind/index.js';
+import { MAX_HOLD_MS, MAX_RATE, MAX_REGISTRATIONS, STATE_FOLDER } from '../../rpcbind/internal.js';
 import {
   CliError,
   command,
@@ -20,9 +18,9 @@ import {
 } from '../support/cli.js';
 import { programNames } from '../support/programs.js';
 import { readAccess } from './access.js';
-import { become, takePrepared, wayToBecome } from './launch.js';
+import { become, commandToBecome, takePrepared } from './launch.js';
 import { createLog, EventLog, type LogFormat } from './log.js';
-import { doors, type OpenOptions, open, toPrepare } from './open.js';
+import { listenersText, type OpenOptions, open, toPrepare } from './open.js';
 import { readPrograms } from './programs.js';
 import { notify } from './systemd.js';
 import { chooseUser } from './users.js';
@@ -50,12 +48,16 @@ interface Options extends OpenOptions {
   readonly abort?: boolean;
 }
 
-const count = integer('N', 1, 1_000_000_000);
+const rate = integer('N', 1, MAX_RATE);
+const registrations = integer('N', 1, MAX_REGISTRATIONS);
 const holdSeconds = integer('SECONDS', 0, MAX_HOLD_MS / 1000);
 
-const program = command('rpcbind-ts', 'Tells callers where the programs of this host are (RFC 1833).')
+const program = command(
+  'rpcbind-ts',
+  'Registers the programs of this host, and tells callers their addresses (RFC 1833).',
+)
   .helpOption('--help', 'display help for command')
-  .option('-h, --host <address>', 'listen here, and on loopback (may be repeated)', collect, [])
+  .option('-h, --host <address>', 'listen on this address and on loopback (may be repeated)', collect, [])
   .addOption(portOption())
   .option('--local <path>', 'listen on this unix socket; @NAME is abstract (may be repeated)', collect, [])
   .option('--no-local', 'listen on no unix socket')
@@ -63,24 +65,39 @@ const program = command('rpcbind-ts', 'Tells callers where the programs of this 
   .option('-r, --forward-calls', 'forward calls: CALLIT, BCAST and INDIRECT, and discovery by multicast')
   .addOption(new OlderNameOption('--remote-calls', 'the older name of --forward-calls', 'forwardCalls'))
   .option('-w, --warm-start', 'keep registrations in files even where --port is not 111')
-  .option('--cold', 'forget what the last daemon kept')
+  .option('--cold', 'ignore the registrations that the last daemon kept')
   .option('--state-dir <folder>', `keep registrations here (default: ${STATE_FOLDER})`)
-  .option('--no-state-dir', 'keep registrations in memory alone')
+  .option('--no-state-dir', 'keep registrations in memory only')
   .option('--keep-stale', 'keep registrations whose server is gone')
-  .option('--advertise <address>', 'tell other hosts this address (may be repeated)', collect, [])
-  .option('--allow <network>', 'answer these alone, as in 192.0.2.0/24 (may be repeated)', collect, [])
-  .option('--allow-register <network>', 'with -i, let these alone register (may be repeated)', collect, [])
+  .option(
+    '--advertise <address>',
+    'the address of this host that other hosts are told (may be repeated)',
+    collect,
+    [],
+  )
+  .option(
+    '--allow <network>',
+    'answer only this host and this network, as in 192.0.2.0/24 (may be repeated)',
+    collect,
+    [],
+  )
+  .option(
+    '--allow-register <network>',
+    'with -i, let only this host and this network register (may be repeated)',
+    collect,
+    [],
+  )
   .option('--access-file <file>', 'lines "allow NETWORK" and "register NETWORK"; read again on SIGHUP')
   .option('--programs <file>', 'lines "PROGRAMS: USERS", who may register what; read again on SIGHUP')
-  .option('--hold <seconds>', 'keep the place of a registration that is gone for its owner', holdSeconds)
-  .option('--calls-per-second <n>', 'of one source, after a burst of twice as many', count)
-  .option('--table-bytes <n>', 'of tables and forwarded replies over UDP to one source a minute', count)
-  .option('--max-registrations <n>', 'of all owners together', count)
-  .option('--max-per-owner <n>', 'of one owner that is not root', count)
-  .option('-s, --secure', 'as root, serve as the user daemon')
+  .option('--hold <seconds>', 'hold a registration that is gone for its owner', holdSeconds)
+  .option('--calls-per-second <n>', 'of one source on another host, after a burst of twice as many', rate)
+  .option('--table-bytes <n>', 'of tables and forwarded replies over UDP to one source a minute', rate)
+  .option('--max-registrations <n>', 'of all owners together', registrations)
+  .option('--max-per-owner <n>', 'of one owner other than root', registrations)
+  .option('-s, --secure', 'as root, run as the user daemon')
   .option(
     '--user <name>',
-    'as root, serve as this user (default: the first of _rpc, rpc, daemon; root to stay root)',
+    'as root, run as this user (default: the first of _rpc, rpc, daemon; root to remain root)',
   )
   .option('--log-format <format>', 'text or json', logFormat, 'text')
   .option('-f, --foreground', 'stay in the foreground (always so)')
@@ -94,8 +111,8 @@ for (const option of program.options) {
   option.flags = '-d, --debug';
 }
 
-// A daemon that waits most of its life: what it takes for a burst of calls, V8 would keep. Calls leave
-// little behind, so the nursery of new objects need not grow beyond its first size.
+// The daemon is idle most of the time, and V8 would keep the memory of a burst of calls. Few objects of a call survive it,
+// so the space of new objects need not grow.
 setFlagsFromString('--semi-space-growth-factor=1');
 
 program.action(async (options: Options) => {
@@ -122,7 +139,7 @@ program.action(async (options: Options) => {
   const rpcbind = await open(options, prepared, warn, {
     port,
     ...lists(),
-    // Who serves for root is an ordinary user.
+    // Root started the daemon, and it runs as another user.
     ...(prepared === undefined ? {} : { privilegedUids: [prepared.startedByUid] }),
     holdMs: options.hold === undefined ? undefined : options.hold * 1000,
     forwardCalls: options.forwardCalls ?? false,
@@ -131,8 +148,8 @@ program.action(async (options: Options) => {
     advertise: options.advertise,
     callsPerSecond: options.callsPerSecond,
     tableBytesPerMinute: options.tableBytes,
-    ...(options.maxRegistrations === undefined ? {} : { maxRegistrations: options.maxRegistrations }),
-    ...(options.maxPerOwner === undefined ? {} : { maxRegistrationsPerOwner: options.maxPerOwner }),
+    maxRegistrations: options.maxRegistrations,
+    maxRegistrationsPerOwner: options.maxPerOwner,
     onEvent: (event) => events.write(event),
     onError: fault,
     onWarning: warn,
@@ -143,25 +160,25 @@ program.action(async (options: Options) => {
       rpcbind.reload(lists());
       log.info({ event: 'reload' }, 'read /etc/rpc and the access lists again');
     } catch (error) {
-      warn(`the access lists stay as they are: ${describe(error)}`);
+      warn(`the access lists are not changed: ${describe(error)}`);
     }
   });
-  process.stdout.write(`rpcbind-ts: serving on ${doors(rpcbind)}\n`);
+  process.stdout.write(`rpcbind-ts: serving on ${listenersText(rpcbind)}\n`);
   notify('READY=1');
   const signal = await stopped;
   notify('STOPPING=1');
-  log.info({ event: 'stop', signal, refused: rpcbind.refused() }, `${signal}: draining`);
+  log.info({ event: 'stop', signal, refused: rpcbind.stats().refused }, `${signal}: draining`);
   await rpcbind.close();
   endWithin(END_MS);
 });
 
-/** How long the log's reader may take for what is left once the daemon has ended, in milliseconds. */
+/** Milliseconds in which the rest of the log must be read once the daemon has ended. */
 const END_MS = 1_000;
 
 /**
- * As root, goes on as another user: what strangers send is never parsed by root. Undefined where this process is to
- * serve itself; else the exit code of the one that served. Where no user was named and none can be become (a container
- * with one user), root serves, with a warning.
+ * Root goes on as another user, so that root parses no calls. Resolves with undefined if this process is to be the daemon,
+ * else with the exit code of the process that was. If no user was named and there is none to become (a container with one
+ * user), root is the daemon, with a warning.
  */
 async function asAnotherUser(
   options: Options,
@@ -171,17 +188,17 @@ async function asAnotherUser(
   const isNamed = options.user !== undefined || options.secure === true;
   if (process.geteuid?.() !== 0) {
     if (!isNamed) return undefined;
-    throw new CliError('--user and -s are for root: start the daemon as the user that it is to serve as');
+    throw new CliError('only root can use --user and -s: start the daemon as the user that it is to run as');
   }
   const user = chooseUser(options);
   if (user === undefined) return undefined;
-  const way = wayToBecome(user);
-  if (typeof way === 'string') {
-    if (isNamed) throw new CliError(`cannot become user ${user.name}: ${way}`);
-    warn(`serving as root: ${way}`);
+  const setpriv = commandToBecome(user);
+  if (typeof setpriv === 'string') {
+    if (isNamed) throw new CliError(`cannot become user ${user.name}: ${setpriv}`);
+    warn(`serving as root: ${setpriv}`);
     return undefined;
   }
-  return become(user, way, toPrepare(options, port, warn));
+  return become(user, setpriv, toPrepare(options, port, warn));
 }
 
 function logFormat(text: string): LogFormat {

@@ -1,4 +1,4 @@
-/** Opens the daemon: which sockets and which folder, and what is left out where it cannot be had. */
+/** Starts the daemon: which sockets and which folder it uses, and what it does without if it is not available. */
 
 import { existsSync } from 'node:fs';
 import {
@@ -9,15 +9,14 @@ import {
   type Rpcbind,
   type RpcbindDaemonOptions,
   RpcbindError,
-  STATE_FOLDER,
-  StateHeldError,
 } from '../../rpcbind/index.js';
+import { STATE_FOLDER, StateHeldError } from '../../rpcbind/internal.js';
 import { hasNative } from '../../runtime/protocol.js';
 import { CliError, describe } from '../support/cli.js';
 import type { Prepared, ToPrepare } from './launch.js';
-import { inheritedCount, inheritedDoors } from './systemd.js';
+import { inheritedCount, inheritedSockets } from './systemd.js';
 
-/** What the command line says of sockets and files. */
+/** Options of the command line for sockets and files. */
 export interface OpenOptions {
   readonly host: readonly string[];
   readonly local: readonly string[] | false;
@@ -39,9 +38,9 @@ export function toPrepare(options: OpenOptions, port: number, warn: Warn): ToPre
     warn,
     onFailure: (cause) => {
       const { code, address } = codeOf(cause);
-      if (code === 'RPCBIND_STATE' && mayLackFolder(options))
-        warn(`${describe(cause)}: they end with this process`);
-      else if (isPath(address) && mayLackLocal(options) && code !== 'EADDRINUSE')
+      if (code === 'RPCBIND_STATE' && isFolderOptional(options))
+        warn(`${describe(cause)}: they are lost when this process ends`);
+      else if (isPath(address) && isLocalOptional(options) && code !== 'EADDRINUSE')
         warn(`no local socket: ${describe(cause)}`);
       else throw new CliError(explain(cause, port, []), { cause });
     },
@@ -49,8 +48,8 @@ export function toPrepare(options: OpenOptions, port: number, warn: Warn): ToPre
 }
 
 /**
- * Opens what there is; where root `prepared` sockets and folder, those. What was not asked for by name and cannot be
- * opened is left out, with a warning. Throws CliError, with nothing left open.
+ * Starts the daemon, with the sockets and the folder that root `prepared`, if it did. What the operator did not name and
+ * is not available is left out, with a warning. Throws CliError; then nothing is open.
  */
 export async function open(
   options: OpenOptions,
@@ -59,7 +58,7 @@ export async function open(
   of: RpcbindDaemonOptions & { readonly port: number },
 ): Promise<Rpcbind> {
   const isSystem = of.port === PMAP_PORT;
-  const inherited = inheritedDoors();
+  const inherited = inheritedSockets();
   const openedLocal = (prepared?.local ?? []).map(({ fd, path }) => ({
     fd,
     netid: 'local' as const,
@@ -70,7 +69,7 @@ export async function open(
   let hosts = hostsOf(options.host);
   let local = localsOf(options, isSystem).filter((path) => prepared === undefined || path.startsWith('\0'));
   if (local.length + openedLocal.length > 0 || inherited.some(({ netid }) => netid === 'local'))
-    warnOfUnknownPeers(warn);
+    warnOfUnknownUsers(warn);
   warnOfInherited(inherited, warn);
   for (;;) {
     try {
@@ -82,31 +81,31 @@ export async function open(
       if (options.host.length === 0 && hosts.includes('::') && hasNoIPv6) {
         warn(`this host has no IPv6 (${code}): serving IPv4 alone`);
         hosts = hosts.filter((host) => host !== '::');
-      } else if (local.length > 0 && isPath(address) && mayLackLocal(options) && code !== 'EADDRINUSE') {
+      } else if (local.length > 0 && isPath(address) && isLocalOptional(options) && code !== 'EADDRINUSE') {
         warn(`no local socket: ${describe(cause)}`);
         local = [];
-      } else if (code === 'RPCBIND_STATE' && mayLackFolder(options) && !isHeld(cause)) {
-        warn(`${describe(cause)}: they end with this process`);
+      } else if (code === 'RPCBIND_STATE' && isFolderOptional(options) && !isHeld(cause)) {
+        warn(`${describe(cause)}: they are lost when this process ends`);
         stateFolder = undefined;
       } else throw new CliError(explain(cause, of.port, inherited), { cause });
     }
   }
 }
 
-function mayLackLocal(options: OpenOptions): boolean {
+function isLocalOptional(options: OpenOptions): boolean {
   return options.local !== false && options.local.length === 0;
 }
 
-function mayLackFolder(options: OpenOptions): boolean {
+function isFolderOptional(options: OpenOptions): boolean {
   return options.stateDir === undefined && options.warmStart !== true;
 }
 
-/** Whether another daemon has the folder: no reason to go on without. */
+/** Whether another daemon uses the folder: then this one must not start without it. */
 function isHeld(error: unknown): boolean {
   return error instanceof RpcbindError && error.cause instanceof StateHeldError;
 }
 
-/** All addresses, or those given and loopback, as rpcbind(8) does: services of this host register there. */
+/** All addresses, or those given and loopback, as in rpcbind(8): services of this host register there. */
 function hostsOf(given: readonly string[]): string[] {
   if (given.length === 0) return ['0.0.0.0', '::'];
   const all = new Set(given);
@@ -130,39 +129,40 @@ function stateFolderOf(options: OpenOptions, isSystem: boolean): string | undefi
   return isSystem && (process.getuid?.() === 0 || existsSync(STATE_FOLDER)) ? STATE_FOLDER : undefined;
 }
 
-/** Without koffi the user at the other end of the local socket is unknown. */
-function warnOfUnknownPeers(warn: (text: string) => void): void {
+/** Without koffi the user at the other end of a local socket is unknown. */
+function warnOfUnknownUsers(warn: (text: string) => void): void {
   if (hasNative()) return;
   warn(
-    'who calls on the local socket cannot be told (the optional package koffi is not here): registrations made there are owned by `unknown`, and every caller of this host that cannot be identified may take them back; reserved programs are registered over TCP or from a reserved port alone',
+    'users of the local socket cannot be identified without the optional package koffi: what they register belongs to `unknown`, and every caller of this host that is not identified can remove it; reserved programs can be registered only over TCP or from a reserved port',
   );
 }
 
-/** Without koffi an inherited UDP socket of all addresses cannot tell which address a call came to. */
+/** Without koffi the address to which a call came is not known on an inherited UDP socket of all addresses. */
 function warnOfInherited(inherited: readonly InheritedSocket[], warn: Warn): void {
   const isWildcard = inherited.some(
     ({ netid, address }) => netid.startsWith('udp') && ['0.0.0.0', '::'].includes(address),
   );
   if (!isWildcard || hasNative()) return;
   warn(
-    'replies over UDP may leave from another address than the one asked where this host has several (the optional package koffi is not here): pass a socket for each address, or install koffi',
+    'on a host with several addresses replies over UDP may be sent from another address than the one that was called, without the optional package koffi: pass a socket for each address, or install koffi',
   );
 }
 
 function explain(error: unknown, port: number, inherited: readonly InheritedSocket[]): string {
   const { code, address } = codeOf(error);
+  if (error instanceof RangeError) return describe(error);
   if (code === 'RPCBIND_STATE') return `${describe(error)}; choose another folder with --state-dir`;
   if (inherited.length > 0) return `a socket passed by LISTEN_FDS cannot be served: ${describe(error)}`;
   if (isPath(address))
     return code === 'EADDRINUSE'
-      ? `the local socket ${address} is taken: another rpcbind runs here; stop it, or leave the socket out with --no-local`
+      ? `the local socket ${address} is in use: another rpcbind is running; stop it, or leave the socket out with --no-local`
       : `cannot serve on the local socket ${address}: ${describe(error)}`;
-  const place = address === undefined ? `port ${port}` : `${address} port ${port}`;
+  const where = address === undefined ? `port ${port}` : `${address} port ${port}`;
   if (code === 'EADDRINUSE')
-    return `${place} is taken: another rpcbind runs here; stop it, or choose another port with --port`;
+    return `${where} is in use: another rpcbind is running; stop it, or choose another port with --port`;
   if (code === 'EACCES')
-    return `${place} may not be bound by this user: run as root or with CAP_NET_BIND_SERVICE, or choose a port over 1023 with --port`;
-  return `cannot serve on ${place}: ${describe(error)}`;
+    return `${where} cannot be bound by this user: run as root or with CAP_NET_BIND_SERVICE, or choose a port above 1023 with --port`;
+  return `cannot serve on ${where}: ${describe(error)}`;
 }
 
 function codeOf(error: unknown): { readonly code: string; readonly address: string | undefined } {
@@ -177,8 +177,8 @@ function isPath(address: string | undefined): boolean {
   return address !== undefined && /^[/@]/.test(address);
 }
 
-/** Where it serves, for people. */
-export function doors(rpcbind: Rpcbind): string {
+/** The listeners of a daemon, as text. */
+export function listenersText(rpcbind: Rpcbind): string {
   return rpcbind.listeners
     .map(({ netid, address, port }) =>
       netid === 'local' ? `local ${address.replace('\0', '@')}` : `${netid} ${address}:${port}`,

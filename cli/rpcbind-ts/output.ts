@@ -1,17 +1,19 @@
 /**
- * Lines to a descriptor that is never waited for. Whoever reads the log may stall, and strangers can make the daemon
- * log: it must go on answering. What does not fit into {@link MAX_PENDING_BYTES} is dropped, counted, and told.
+ * Writes lines to a descriptor without ever waiting for it.
+ *
+ * Threat: the reader of the log stalls, and callers make the daemon log more. It must go on answering. So what exceeds
+ * {@link MAX_PENDING_BYTES} is dropped and counted, and the count is logged.
  */
 
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import tty from 'node:tty';
 
-/** Bytes of log that may wait for their reader: 256 KiB. */
+/** Maximum number of bytes that wait to be read: 256 KiB. */
 export const MAX_PENDING_BYTES = 256 * 1024;
-/** How often a terminal that took nothing is tried again, in milliseconds. */
+/** Milliseconds between attempts to write to a terminal that accepts nothing. */
 const RETRY_MS = 100;
 
-/** See the head of this file. `lost` makes the line that tells how many were dropped. */
+/** A log output. `lost` makes the line that says how many lines were dropped. */
 export class LineOutput {
   private readonly put: (text: string) => void;
   private readonly waiting: () => number;
@@ -25,7 +27,7 @@ export class LineOutput {
     this.waiting = waiting;
   }
 
-  /** Writes a line, which has its newline. */
+  /** Writes a line, which ends with a newline. */
   write(line: string): void {
     const room = MAX_PENDING_BYTES - this.waiting();
     if (this.dropped > 0 && room > MAX_PENDING_BYTES / 2) {
@@ -39,7 +41,7 @@ export class LineOutput {
 
 interface Sink {
   put(text: string): void;
-  /** Bytes that wait. */
+  /** Bytes that wait to be read. */
   waiting(): number;
 }
 
@@ -49,12 +51,12 @@ function sinkOf(stream: NodeJS.WriteStream & { readonly fd: number }): Sink {
   return isFile(fd) ? { put: (text) => writeAll(fd, text), waiting: () => 0 } : streamSink(stream);
 }
 
-/** Node writes to pipes and sockets without waiting, and keeps what they do not take. */
+/** Node writes to pipes and sockets without waiting, and buffers what they do not accept. */
 function streamSink(stream: NodeJS.WriteStream): Sink {
   return { put: (text) => stream.write(text), waiting: () => stream.writableLength };
 }
 
-/** Node waits for terminals, which stop at Ctrl-S: the same terminal, opened anew, need not be waited for. */
+/** Node waits for a terminal, which Ctrl-S stops. So the terminal is opened again, without blocking. */
 function terminalSink(original: number): Sink | undefined {
   let fd: number;
   try {
@@ -87,13 +89,13 @@ function terminalSink(original: number): Sink | undefined {
   };
 }
 
-/** A line that a full disk does not take is lost, and the daemon goes on. */
+/** On a full disk the line is lost, and the daemon goes on. */
 function writeAll(fd: number, text: string): void {
   try {
     const bytes = Buffer.from(text);
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
   } catch {
-    // The disk is full, or the file's limit is reached: nothing can be told where telling fails.
+    // The disk is full, or the maximum size of the file is reached: there is no place to report that.
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * Giving up root. A call from a stranger is parsed by an ordinary user alone: what root must open is opened first, then
- * the process becomes setpriv(1) and Node again. Only so do all threads of Node lack root's rights: no-new-privileges and
- * the bounding set belong to a thread, and cannot be set for the threads that Node has already.
+ * Giving up root: calls are parsed by an ordinary user alone. What only root can open is opened first; then the process
+ * becomes setpriv(1), which becomes Node again. No-new-privileges and the bounding set belong to a thread, and cannot be
+ * set for the threads that Node has already; this way no thread keeps rights of root.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -9,29 +9,29 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { CliError, describe } from '../support/cli.js';
 import type { User } from './users.js';
 
-/** Where setpriv is looked for: a fixed list, since root's PATH may be anybody's. */
+/** The paths of setpriv: a fixed list, since another user may have set root's PATH. */
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv', '/usr/sbin/setpriv'] as const;
-/** The capability that stays: to bind port 111, also at addresses that the host gets later. */
+/** The capability that is kept: to bind port 111, also at addresses that the host gets later. */
 const KEPT_CAPABILITY = 'net_bind_service';
-/** Bits of capabilities(7). */
+/** Bits of the sets of capabilities(7). */
 const CAP_SETGID = 6n;
 const CAP_SETUID = 7n;
 const CAP_SETPCAP = 8n;
 const CAP_NET_BIND_SERVICE = 10n;
-/** Longest time a probe of setpriv may take, in milliseconds. */
+/** Timeout in milliseconds of a test of setpriv. */
 const PROBE_MS = 10_000;
 
-/** The program that gives up root, and its arguments up to the command that it runs. */
+/** The program that gives up root, and its arguments before the command that it runs. */
 export interface Setpriv {
   readonly file: string;
   readonly args: readonly string[];
 }
 
-/** How to become `user`; a text where that is impossible here, saying why. */
+/** The command by which to become `user`; if that is not possible, a text that says why. */
 export function setprivFor(user: User, script: string): Setpriv | string {
   if (process.platform !== 'linux') return 'giving up root needs setpriv of Linux';
   const file = SETPRIV.find((path) => existsSync(path));
-  if (file === undefined) return 'the program setpriv (package util-linux) is not here';
+  if (file === undefined) return 'the program setpriv (package util-linux) is not installed';
   const held = capabilities(statusOf('self'));
   const missing = [CAP_SETUID, CAP_SETGID, CAP_SETPCAP].filter((bit) => !has(held, bit));
   if (missing.length > 0) return 'this root may not change its user (CAP_SETUID, CAP_SETGID, CAP_SETPCAP)';
@@ -42,7 +42,7 @@ export function setprivFor(user: User, script: string): Setpriv | string {
     ...['--reuid', String(user.uid), '--regid', String(user.gid), '--init-groups', '--no-new-privs'],
     ...['--inh-caps', kept, '--ambient-caps', kept, '--bounding-set', kept, '--'],
   ];
-  // As that user, since whether it may read is for the system to say: modes, groups, access control lists.
+  // As that user: modes, groups and access control lists decide whether it can read.
   for (const path of [process.execPath, script]) {
     try {
       execFileSync(file, [...args, 'test', '-r', path], { stdio: 'pipe', timeout: PROBE_MS });
@@ -55,14 +55,14 @@ export function setprivFor(user: User, script: string): Setpriv | string {
 }
 
 /**
- * Checks that no thread of this process has more than `uid` should: user, group, capabilities, no-new-privileges.
- * Throws CliError where one has. Reads /proc; the kernel itself answers.
+ * Checks that no thread of this process has more rights than user `uid` should have: user, groups, capabilities,
+ * no-new-privileges, as the kernel lists them in /proc. Throws CliError if one has.
  */
 export function checkDropped(uid: number): void {
   const problems = new Set<string>();
   for (const thread of readdirSync('/proc/self/task')) {
     const status = statusOf(`self/task/${thread}`);
-    if (status === undefined) continue; // it ended meanwhile
+    if (status === undefined) continue; // The thread has ended.
     const ids = (name: string): string[] => field(status, name).split(/\s+/);
     if (ids('Uid').some((id) => Number(id) !== uid)) problems.add(`uids ${field(status, 'Uid')}`);
     if (ids('Gid').some((id) => Number(id) === 0)) problems.add(`gids ${field(status, 'Gid')}`);
@@ -72,7 +72,8 @@ export function checkDropped(uid: number): void {
         problems.add(`${set} ${field(status, set)}`);
     if (field(status, 'NoNewPrivs') !== '1') problems.add('no no-new-privileges');
   }
-  if (problems.size > 0) throw new CliError(`giving up root left too much: ${[...problems].join(', ')}`);
+  if (problems.size > 0)
+    throw new CliError(`this process still has rights of root: ${[...problems].join(', ')}`);
 }
 
 function statusOf(process: string): string | undefined {
@@ -95,7 +96,7 @@ function has(set: bigint, bit: bigint): boolean {
   return ((set >> bit) & 1n) === 1n;
 }
 
-/** Whether an id of this user namespace stands for any of the host (user_namespaces(7)). */
+/** Whether an id exists in this user namespace (user_namespaces(7)). */
 function isMapped(file: 'uid_map' | 'gid_map', id: number): boolean {
   try {
     return readFileSync(`/proc/self/${file}`, 'utf8')

@@ -1,33 +1,34 @@
 /**
- * The two things systemd and a service say to each other: which sockets are open already
- * (LISTEN_FDS), and that the service is ready (NOTIFY_SOCKET). See sd_listen_fds(3), sd_notify(3).
+ * systemd passes sockets that are open already (LISTEN_FDS, sd_listen_fds(3)), and is told when the service is ready
+ * (NOTIFY_SOCKET, sd_notify(3)).
  */
 
 import { execFile } from 'node:child_process';
 import { readlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type InheritedSocket, socketOfInode } from '../../rpcbind/index.js';
+import type { InheritedSocket } from '../../rpcbind/index.js';
+import { socketOfInode } from '../../rpcbind/internal.js';
 import { CliError } from '../support/cli.js';
 
 /** The first descriptor that systemd passes. */
 const FIRST_FD = 3;
-/** Most descriptors that are looked at. */
+/** Maximum number of descriptors that are used. */
 const MAX_FDS = 64;
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
 
-/** How many sockets were passed to this process. */
+/** The number of sockets that were passed to this process. */
 export function inheritedCount(environment: NodeJS.ProcessEnv = process.env): number {
   const { LISTEN_PID: pid, LISTEN_FDS: count } = environment;
   if (count === undefined || Number(pid) !== process.pid || !/^\d+$/.test(count)) return 0;
   return Math.min(Number(count), MAX_FDS);
 }
 
-/** The sockets passed to this process; none where there are none. Throws CliError where one cannot be served. */
-export function inheritedDoors(environment: NodeJS.ProcessEnv = process.env): InheritedSocket[] {
+/** The sockets that were passed to this process. Throws CliError if one cannot be used. */
+export function inheritedSockets(environment: NodeJS.ProcessEnv = process.env): InheritedSocket[] {
   const count = inheritedCount(environment);
   if (count === 0) return [];
-  // Not for children of ours.
+  // They are not for child processes.
   for (const name of ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete environment[name];
   const fds = Array.from({ length: count }, (_, i) => FIRST_FD + i);
   return fds.map((fd) => {
@@ -35,18 +36,18 @@ export function inheritedDoors(environment: NodeJS.ProcessEnv = process.env): In
     const socket = inode === undefined ? undefined : socketOfInode(Number(inode));
     if (socket === undefined)
       throw new CliError(
-        `descriptor ${fd}, passed by LISTEN_FDS, is no UDP, TCP or unix socket that listens`,
+        `descriptor ${fd}, passed by LISTEN_FDS, is not a UDP, TCP or unix socket that listens`,
       );
     return { fd, netid: socket.netid, address: socket.address };
   });
 }
 
-/** Tells the service manager, where there is one, that the daemon serves now, or that it ends. */
+/** Tells the service manager, if there is one, that the daemon is ready, reloads or stops. */
 export function notify(state: 'READY=1' | 'STOPPING=1' | 'RELOADING=1'): void {
   const path = process.env['NOTIFY_SOCKET'];
   if (path === undefined || path === '') return;
   if (sendByKoffi(path, state)) return;
-  // Without koffi by the tool; it needs NotifyAccess=all in the unit.
+  // Without koffi by systemd-notify, which needs NotifyAccess=all in the unit.
   execFile('systemd-notify', [state], () => undefined);
 }
 

@@ -1,10 +1,10 @@
-/** Users of this system by name: who the daemon becomes when root starts it. */
+/** Users of this host by name, for the user whom the daemon becomes if root starts it. */
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { CliError } from '../support/cli.js';
 
-/** A user as the system's databases have it. */
+/** A user of this host. */
 export interface User {
   readonly name: string;
   readonly uid: number;
@@ -12,20 +12,20 @@ export interface User {
 }
 
 /**
- * Who the daemon becomes where the operator names nobody, the first that exists: the user of Debian's
- * rpcbind, that of Fedora's, and the one that `-s` names.
+ * The user whom the daemon becomes if the operator names none, the first one that exists: that of Debian's rpcbind, that
+ * of Fedora's, and that of `-s`.
  */
 export const DEFAULT_USERS = ['_rpc', 'rpc', 'daemon'] as const;
 
-/** Longest time that a name service may take to find a user, in milliseconds. */
+/** Timeout in milliseconds of a lookup by the name services. */
 const LOOKUP_MS = 5_000;
 
-/** A user by name or by uid in decimal; undefined where no database of the system has one. */
+/** A user by name or by uid in decimal; undefined if there is none. */
 export function findUser(nameOrUid: string): User | undefined {
   return userOf(passwdLines(), nameOrUid) ?? userOf(namedBySystem(nameOrUid), nameOrUid);
 }
 
-/** The user to become: as named, else `daemon` with `-s`, else the first of {@link DEFAULT_USERS}. Throws CliError. */
+/** The user to become: the one named, `daemon` with `-s`, or the first of {@link DEFAULT_USERS}. Throws CliError. */
 export function chooseUser(options: { readonly user?: string; readonly secure?: boolean }): User | undefined {
   const named = options.user ?? (options.secure === true ? 'daemon' : undefined);
   if (named !== undefined) {
@@ -59,7 +59,7 @@ function passwdLines(): string[] {
   }
 }
 
-/** What the name services of the system (LDAP, NIS) say. */
+/** The line of a user as the name services (LDAP, NIS) have it. */
 function namedBySystem(nameOrUid: string): string[] {
   if (nameOrUid.startsWith('-')) return [];
   try {

@@ -3,7 +3,8 @@
  * answer within one timeout is dead. Each address is spoken to over one socket or connection.
  */
 
-import { isLoopback, isWildcard, parseUaddr } from '../../rpcbind/index.js';
+import { parseUaddr } from '../../rpcbind/index.js';
+import { isLoopback, isWildcard } from '../../rpcbind/internal.js';
 import { createClient, ReplyError, type RpcClient } from '../../runtime/index.js';
 import { printable } from '../support/terminal.js';
 import { callable, netidKind } from './address.js';

@@ -3,7 +3,8 @@
  * versions it has, and what is said of each.
  */
 
-import { isWildcard, LOCAL_SOCKET_PATH, parseUaddr } from '../../rpcbind/index.js';
+import { LOCAL_SOCKET_PATH, parseUaddr } from '../../rpcbind/index.js';
+import { isWildcard } from '../../rpcbind/internal.js';
 import { createClient, ReplyError, type RpcClient, TransportError } from '../../runtime/index.js';
 import { CliError, UsageError } from '../support/cli.js';
 import { callable, netidKind, type PingNetid } from './address.js';

@@ -6,30 +6,17 @@
 import {
   type AddressEntry,
   formatUaddr,
+  getStatistics,
+  type LookupCount,
+  type NewRegistration,
   type PortMapping as PortRow,
+  type Registration,
   RpcbindClient,
 } from '../../rpcbind/index.js';
 import { connectTcp, connectUdp, connectUnix, ReplyError } from '../../runtime/index.js';
 import type { ClientTransport } from '../../runtime/protocol.js';
 
-/** One registration of version 3 or 4. */
-export interface Registration {
-  readonly program: number;
-  readonly version: number;
-  readonly netid: string;
-  /** Universal address (RFC 5665), or the path of a unix socket. */
-  readonly address: string;
-  readonly owner: string;
-}
-
-/** How often one service was looked up. */
-export interface LookupCount {
-  readonly program: number;
-  readonly version: number;
-  readonly netid: string;
-  readonly success: number;
-  readonly failure: number;
-}
+export type { LookupCount, Registration };
 
 /** How often calls to one procedure were passed on. */
 export interface CallCount extends LookupCount {
@@ -108,7 +95,7 @@ export class Remote {
 
   /** What it has counted, of versions 2, 3 and 4. */
   async statistics(): Promise<Statistics[]> {
-    return (await this.client.statistics()).map(({ calls, sets, unsets, lookups, forwards }, i) => ({
+    return (await getStatistics(this.client)).map(({ calls, sets, unsets, lookups, forwards }, i) => ({
       version: (i + 2) as 2 | 3 | 4,
       info: calls,
       sets,
@@ -119,7 +106,7 @@ export class Remote {
   }
 
   /** Registers a service; false where rpcbind has another address for it. */
-  set(entry: Omit<Registration, 'owner'>): Promise<boolean> {
+  set(entry: NewRegistration): Promise<boolean> {
     return this.client.setAddress(entry);
   }
 

@@ -1,10 +1,10 @@
-/** Finding a program on a host: rpcbind version 4, 3 and 2 in turn. */
+/** Looks up a program on a host, by versions 4, 3 and 2 of rpcbind. */
 
-import { ReplyError, TimeoutError, TransportError } from '../../runtime/index.js';
+import { TimeoutError, TransportError } from '../../runtime/index.js';
 import { resolveHost } from '../../runtime/protocol.js';
 import { RpcbindError } from '../errors.js';
 import { isLoopback, isWildcard, parseUaddr } from '../uaddr.js';
-import { connectRpcbind, defaultRpcbindPort, type RpcbindClient } from './client.js';
+import { connectRpcbind, defaultRpcbindPort, isVersionRefused, type RpcbindClient } from './client.js';
 
 /** See {@link lookup}. */
 export interface LookupOptions {
@@ -15,16 +15,16 @@ export interface LookupOptions {
   readonly transport: 'udp' | 'tcp';
   /** Of rpcbind on that host. Default: RPCBIND_PORT, else 111. */
   readonly rpcbindPort?: number | undefined;
-  /** 4 or 6 to insist on one family of addresses for a name. */
+  /** 4 or 6 if a name is to be resolved to one family of addresses alone. */
   readonly family?: 4 | 6 | undefined;
-  /** Milliseconds without an answer before asking again (UDP). Default 5000. */
+  /** Milliseconds until a call without a reply is sent again (UDP). Default 5000. */
   readonly retransmitMs?: number | undefined;
-  /** Milliseconds until TimeoutError. Default 25000. */
+  /** Milliseconds until a call without a reply rejects with TimeoutError. Default 25000. */
   readonly timeoutMs?: number | undefined;
 }
 
-/** Where a program is. */
-export interface Found {
+/** The address of a program. */
+export interface LookupResult {
   /** IP address. */
   readonly host: string;
   readonly port: number;
@@ -32,12 +32,13 @@ export interface Found {
 }
 
 /**
- * Asks the rpcbind of a host for a program, over the transport that the program is wanted on.
- * Rejects with RpcbindError `RPCBIND_NOT_REGISTERED` or `RPCBIND_UNREACHABLE` (its cause says how), with
- * TransportError where there is no such host, with ReplyError where rpcbind refuses. Where another version of the program is registered, that one is found, and
- * calling it says which versions there are (RFC 1833 section 2.2.1).
+ * Looks up a program, and calls rpcbind over the transport on which the program is wanted. If another version of the
+ * program is registered, its address is the result; a call to it says which versions there are (RFC 1833 section 2.2.1).
+ *
+ * Rejects with RpcbindError `RPCBIND_NOT_REGISTERED` or `RPCBIND_UNREACHABLE` (`cause` is the error of the call), with
+ * TransportError if there is no such host, and with ReplyError if rpcbind refuses the call.
  */
-export async function lookup(options: LookupOptions): Promise<Found> {
+export async function lookup(options: LookupOptions): Promise<LookupResult> {
   const { address: host, family } = await resolveHost(options.host, options.family);
   const netid = family === 6 ? `${options.transport}6` : options.transport;
   const port = options.rpcbindPort ?? defaultRpcbindPort();
@@ -49,7 +50,7 @@ export async function lookup(options: LookupOptions): Promise<Found> {
     timeoutMs: options.timeoutMs,
   });
   try {
-    const found = await ask(rpcbind, options, netid);
+    const found = await addressOf(rpcbind, options, netid);
     if (found === undefined)
       throw new RpcbindError(
         'RPCBIND_NOT_REGISTERED',
@@ -62,10 +63,10 @@ export async function lookup(options: LookupOptions): Promise<Found> {
     };
   } catch (error) {
     if (!(error instanceof TransportError) && !(error instanceof TimeoutError)) throw error;
-    const why = error.message.replace(/^.*?: /, '');
+    const reason = error.message.replace(/^.*?: /, '');
     throw new RpcbindError(
       'RPCBIND_UNREACHABLE',
-      `no rpcbind answers at ${options.host} port ${port}: ${why}`,
+      `no rpcbind answers at ${options.host} port ${port}: ${reason}`,
       error,
     );
   } finally {
@@ -73,12 +74,11 @@ export async function lookup(options: LookupOptions): Promise<Found> {
   }
 }
 
-async function ask(
+async function addressOf(
   rpcbind: RpcbindClient,
-  of: LookupOptions,
+  { program, version, transport, host }: LookupOptions,
   netid: string,
 ): Promise<{ readonly host?: string; readonly port: number } | undefined> {
-  const { program, version, transport } = of;
   try {
     const address = await rpcbind.getaddr({ program, version, netid });
     if (address === undefined) return undefined;
@@ -86,19 +86,19 @@ async function ask(
     if (endpoint !== undefined && endpoint.port > 0) return endpoint;
     throw new RpcbindError(
       'RPCBIND_NOT_REGISTERED',
-      `program ${program} version ${version} on ${of.host}: its rpcbind answers "${address}", which is no ${netid} address`,
+      `program ${program} version ${version} on ${host}: its rpcbind answers "${address}", which is not a ${netid} address`,
     );
   } catch (error) {
-    // A port mapper of old knows version 2 alone; whatever else it refuses, it refuses.
-    if (!(error instanceof ReplyError) || error.code !== 'RPC_PROG_MISMATCH') throw error;
+    // An old port mapper has version 2 alone. Any other refusal is final.
+    if (!isVersionRefused(error)) throw error;
   }
   const port = await rpcbind.getport({ program, version, protocol: transport });
   return port === 0 ? undefined : { port };
 }
 
 /**
- * Whether the answer names another address than the one asked, and one that may be called: a
- * wildcard or a loopback address means the host that was asked.
+ * Whether an address is another one than that of the rpcbind that answered it, and can be called. A wildcard or loopback
+ * address means the host that was asked.
  */
 function isElsewhere(answer: string, asked: string): boolean {
   return answer !== asked && !isWildcard(answer) && (!isLoopback(answer) || isLoopback(asked));

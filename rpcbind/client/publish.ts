@@ -1,90 +1,86 @@
 /**
- * Keeping a server registered: every service on every listener, as soon as an rpcbind answers,
- * again after it was restarted and lost its table, and no more once the server leaves.
+ * Keeps a server registered in the rpcbind of this host: every service on every listener, as soon as an rpcbind answers,
+ * again if that was restarted without its table, until the server ends.
  */
 
 import { existsSync } from 'node:fs';
 import { type RpcServer, TransportError } from '../../runtime/index.js';
+import { integerOption, MAX_TIMEOUT_MS } from '../../runtime/protocol.js';
 import { RpcbindError } from '../errors.js';
+import type { NewRegistration } from '../registration.js';
+import { PMAP_PORT } from '../rpcbind.gen.js';
 import { formatUaddr, parseUaddr } from '../uaddr.js';
 import {
   connectRpcbind,
   defaultRpcbindPort,
-  hasNoSuchVersion,
+  isVersionRefused,
   LOCAL_SOCKET_PATH,
   type RpcbindClient,
   type RpcbindOptions,
 } from './client.js';
 
 /**
- * `published`: registered. `waiting`: no rpcbind answers, it is asked again and again. `refused`:
- * another owner holds one of the registrations. `withdrawn`: over.
+ * `published`: registered. `waiting`: no rpcbind answers; it is called again and again. `refused`: another owner has one
+ * of the registrations. `withdrawn`: ended.
  */
 export type PublicationState = 'published' | 'waiting' | 'refused' | 'withdrawn';
 
 /** See {@link publish}. */
 export interface PublishOptions {
-  /** Of the rpcbind to register with. Default: RPCBIND_PORT, else 111. */
+  /** Of rpcbind. Default: RPCBIND_PORT, else 111. */
   readonly port?: number | undefined;
-  /** Of the rpcbind's local socket, tried first where `port` is 111. Default {@link LOCAL_SOCKET_PATH}. */
+  /** Of the local socket of rpcbind, which is tried first if `port` is 111. Default {@link LOCAL_SOCKET_PATH}. */
   readonly path?: string | undefined;
   /** Told of every change of state. */
   readonly onState?: ((state: PublicationState) => void) | undefined;
-  /** Milliseconds between looks whether the registrations are still there. Default {@link DEFAULT_CHECK_MS}. */
+  /** Milliseconds between checks whether the registrations are still there, 1 to 2^31-1. Default {@link DEFAULT_CHECK_MS}. */
   readonly checkMs?: number | undefined;
 }
 
-/** Default for the time between looks whether registrations are still there: 10 s. */
+/** Default of `checkMs`: 10 s. */
 export const DEFAULT_CHECK_MS = 10_000;
-/** The first wait for an rpcbind that does not answer: 1 s; each next one is twice as long. */
+/** The first wait for an rpcbind that does not answer: 1 s. Each further one is twice as long. */
 export const FIRST_RETRY_MS = 1_000;
 /** The longest wait for an rpcbind that does not answer: 30 s. */
 export const MAX_RETRY_MS = 30_000;
-/** How long one call to rpcbind on this host may take: 5 s. */
+/** Timeout of one call to rpcbind: 5 s. */
 const CALL_MS = 5_000;
 
-/** A server's registrations. */
+/** The registrations of a server. */
 export interface Publication {
   readonly state: PublicationState;
-  /** Takes the registrations back. Resolves also where no rpcbind answers any more. May be called twice. */
+  /** Removes the registrations. Resolves also if no rpcbind answers any more. May be called twice. */
   withdraw(): Promise<void>;
 }
 
-interface Row {
-  readonly program: number;
-  readonly version: number;
-  readonly netid: string;
-  readonly address: string;
-}
-
 /**
- * Registers every service of a server on every listener it has now. Resolves after the first try,
- * with the state it led to; rejects with RpcbindError `RPCBIND_REFUSED` where another owner holds
- * a registration, and `RPCBIND_PORT` for a bad RPCBIND_PORT. From then on it looks after the
- * registrations by itself, without keeping the process alive, until withdrawn.
+ * Registers every service of a server on every listener that it has now. Resolves after the first attempt, with a
+ * publication that is `published` or `waiting`; rejects with RpcbindError `RPCBIND_REFUSED` if another owner has one of
+ * the registrations, with `RPCBIND_PORT` for a bad RPCBIND_PORT, and throws RangeError for an option out of range. From
+ * then on it checks and renews the registrations by itself until withdrawn. It does not keep the process alive.
  */
 export async function publish(server: RpcServer, options: PublishOptions = {}): Promise<Publication> {
-  const publisher = new Publisher(rowsOf(server), options);
+  const publisher = new Publisher(registrationsOf(server), options);
   await publisher.start();
   return publisher;
 }
 
 class Publisher implements Publication {
   state: PublicationState = 'waiting';
-  private readonly rows: readonly Row[];
+  private readonly registrations: readonly NewRegistration[];
   private readonly port: number;
   private readonly path: string;
   private readonly checkMs: number;
   private readonly onState: (state: PublicationState) => void;
   private timer: NodeJS.Timeout | undefined;
   private retryMs = FIRST_RETRY_MS;
-  private underWay: Promise<void> = Promise.resolve();
+  private checking: Promise<void> = Promise.resolve();
 
-  constructor(rows: readonly Row[], options: PublishOptions) {
-    this.rows = rows;
+  constructor(registrations: readonly NewRegistration[], options: PublishOptions) {
+    this.registrations = registrations;
     this.port = options.port ?? defaultRpcbindPort();
     this.path = options.path ?? LOCAL_SOCKET_PATH;
-    this.checkMs = options.checkMs ?? DEFAULT_CHECK_MS;
+    this.checkMs = integerOption('checkMs', options.checkMs, DEFAULT_CHECK_MS, 1, MAX_TIMEOUT_MS);
     this.onState = options.onState ?? (() => undefined);
   }
 
@@ -93,7 +89,7 @@ class Publisher implements Publication {
     if (state === 'refused')
       throw new RpcbindError(
         'RPCBIND_REFUSED',
-        `rpcbind on port ${this.port} refuses the registration: another owner holds one of ${this.names()}, or it is not for this user to register`,
+        `rpcbind on port ${this.port} refuses the registration: another owner has one of ${this.names()}, or this user may not register it`,
       );
     this.state = state;
     this.onState(state);
@@ -105,10 +101,10 @@ class Publisher implements Publication {
     const wasPublished = this.state === 'published';
     this.state = 'withdrawn';
     clearTimeout(this.timer);
-    await this.underWay;
+    await this.checking;
     if (wasPublished) {
-      await this.ask(async (registrar) => {
-        for (const row of this.rows) await registrar.unset(row);
+      await this.call(async (calls) => {
+        for (const registration of this.registrations) await calls.unset(registration);
         return true;
       }).catch(() => undefined);
     }
@@ -120,12 +116,12 @@ class Publisher implements Publication {
     const waitMs = this.state === 'published' ? this.checkMs : this.retryMs;
     this.retryMs = this.state === 'published' ? FIRST_RETRY_MS : Math.min(this.retryMs * 2, MAX_RETRY_MS);
     this.timer = setTimeout(() => {
-      this.underWay = this.check();
+      this.checking = this.check();
     }, waitMs);
     this.timer.unref();
   }
 
-  /** Registering what is registered already changes nothing, so this is the look and the cure in one. */
+  /** Registers again: that both checks and repairs, since a registration that is there already is not changed. */
   private async check(): Promise<void> {
     const state = await this.register();
     if (this.state === 'withdrawn') return;
@@ -138,8 +134,9 @@ class Publisher implements Publication {
 
   private async register(): Promise<'published' | 'waiting' | 'refused'> {
     try {
-      const isDone = await this.ask(async (registrar) => {
-        for (const row of this.rows) if (!(await this.registerRow(registrar, row))) return false;
+      const isDone = await this.call(async (calls) => {
+        for (const registration of this.registrations)
+          if (!(await registerWith(calls, registration))) return false;
         return true;
       });
       return isDone ? 'published' : 'refused';
@@ -148,16 +145,10 @@ class Publisher implements Publication {
     }
   }
 
-  private async registerRow(registrar: Registrar, row: Row): Promise<boolean> {
-    if (await registrar.set(row)) return true;
-    // What is there under our own name is left over from a server that did not take it back.
-    return (await registrar.unset(row)) && (await registrar.set(row));
-  }
-
-  /** Does something by the first rpcbind address that answers: local socket, TCP, UDP; version 4, 3, then 2. */
-  private async ask(job: (registrar: Registrar) => Promise<boolean>): Promise<boolean> {
+  /** Makes calls to the first address of rpcbind that answers: local socket, TCP, UDP; by versions 4 and 3, then 2. */
+  private async call(job: (calls: RegistrationCalls) => Promise<boolean>): Promise<boolean> {
     const addresses: RpcbindOptions[] = [
-      ...(this.port === 111 && existsSync(this.path)
+      ...(this.port === PMAP_PORT && existsSync(this.path)
         ? [{ transport: 'local', path: this.path } as const]
         : []),
       { transport: 'tcp', port: this.port },
@@ -167,8 +158,8 @@ class Publisher implements Publication {
     for (const address of addresses) {
       const rpcbind = await connectRpcbind({ ...address, retransmitMs: CALL_MS / 5, timeoutMs: CALL_MS });
       try {
-        return await job(newRegistrar(rpcbind)).catch((error: unknown) => {
-          if (hasNoSuchVersion(error)) return job(oldRegistrar(rpcbind));
+        return await job(newCalls(rpcbind)).catch((error: unknown) => {
+          if (isVersionRefused(error)) return job(oldCalls(rpcbind));
           throw error;
         });
       } catch (error) {
@@ -182,37 +173,48 @@ class Publisher implements Publication {
   }
 
   private names(): string {
-    return [...new Set(this.rows.map(({ program, version }) => `${program} version ${version}`))].join(', ');
+    const names = this.registrations.map(({ program, version }) => `${program} version ${version}`);
+    return [...new Set(names)].join(', ');
   }
 }
 
-interface Registrar {
-  set(row: Row): Promise<boolean>;
-  unset(row: Row): Promise<boolean>;
+/** SET and UNSET of one rpcbind, by the versions that it has. */
+interface RegistrationCalls {
+  set(registration: NewRegistration): Promise<boolean>;
+  unset(registration: NewRegistration): Promise<boolean>;
 }
 
-function newRegistrar(rpcbind: RpcbindClient): Registrar {
-  return { set: (row) => rpcbind.setAddress(row), unset: (row) => rpcbind.unsetAddress(row) };
+/** False if rpcbind refuses. */
+async function registerWith(calls: RegistrationCalls, registration: NewRegistration): Promise<boolean> {
+  if (await calls.set(registration)) return true;
+  // Another address of the same owner may be left over from a server that ended without UNSET.
+  return (await calls.unset(registration)) && (await calls.set(registration));
 }
 
-/** By version 2, which knows ports of UDP and TCP over IPv4; the rest cannot be said to it. */
-function oldRegistrar(rpcbind: RpcbindClient): Registrar {
+function newCalls(rpcbind: RpcbindClient): RegistrationCalls {
+  return {
+    set: (registration) => rpcbind.setAddress(registration),
+    unset: (registration) => rpcbind.unsetAddress(registration),
+  };
+}
+
+/** By version 2, which has UDP and TCP over IPv4 alone; registrations of other netids are left out. */
+function oldCalls(rpcbind: RpcbindClient): RegistrationCalls {
   return {
     set({ program, version, netid, address }) {
       const port = parseUaddr(netid, address)?.port ?? 0;
       if (netid !== 'udp' && netid !== 'tcp') return Promise.resolve(true);
       return rpcbind.set({ program, version, protocol: netid, port });
     },
-    unset: (row) => rpcbind.unset(row),
+    unset: (registration) => rpcbind.unset(registration),
   };
 }
 
 /**
- * What is to be registered. A netid has room for one address: a server with several listeners of a
- * kind on one port is registered with the wildcard address, which rpcbind fits to each caller; with
- * several ports, by its first.
+ * The registrations of a server. There is one for each netid: if several listeners of a netid have the same port, it is the
+ * wildcard address, from which rpcbind makes one for each caller; if they have different ports, it is the first address.
  */
-function rowsOf(server: RpcServer): Row[] {
+function registrationsOf(server: RpcServer): NewRegistration[] {
   const addresses = new Map<string, string>();
   for (const { netid, address, port } of server.listeners) {
     const first = addresses.get(netid);
@@ -224,8 +226,7 @@ function rowsOf(server: RpcServer): Row[] {
     else if (parseUaddr(netid, first)?.port === port)
       addresses.set(netid, formatUaddr(netid.endsWith('6') ? '::' : '0.0.0.0', port));
   }
-  const rows: Row[] = [];
-  for (const { program, version } of server.services)
-    for (const [netid, address] of addresses) rows.push({ program, version, netid, address });
-  return rows;
+  return server.services.flatMap(({ program, version }) =>
+    [...addresses].map(([netid, address]) => ({ program, version, netid, address })),
+  );
 }

@@ -1,21 +1,20 @@
 /**
- * Who registers: the name under which a caller owns what it registers (RFC 1833 section 2.1,
- * r_owner). What the caller itself writes there is ignored. What each way of calling proves is in
- * docs/operations.md; where it proves nothing, the caller is `unknown`.
+ * The owner of what a caller registers (RFC 1833 section 2.1, r_owner). What the caller itself writes there is ignored.
+ * docs/operations.md has a table of what each kind of caller proves; a caller that proves nothing is `unknown`.
  *
- * Everybody on this host may send datagrams, open and close sockets, and time both. So a user is known
- * only by what the kernel says of the one socket at the other end, while that socket is there:
- * - the credentials of the local socket;
+ * Every user of this host can send datagrams, open and close sockets, and choose the time of each. So a user is identified
+ * only by what the kernel says of the one socket at the other end, while that socket exists:
+ * - the credentials of the peer of a local socket;
  * - the row of exactly this TCP connection;
- * - a reserved port on loopback, which the kernel gives to the privileged alone.
- * A datagram from an unprivileged port names no socket: its sender may have closed it, and another user's
- * wildcard socket may have the same port. Its sender is `unknown`.
+ * - a reserved port on loopback, which the kernel gives to privileged users alone.
+ * A datagram from an unprivileged port identifies no socket: its sender may have closed it, and a wildcard socket of
+ * another user may have the same port. Its sender is `unknown`.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { type Peer, StatusError } from '../../runtime/index.js';
 import { accept_stat, hasNative, inodeOfConnection, isLoopbackGuarded } from '../../runtime/protocol.js';
-import { SUPERUSER, UNKNOWN } from '../table/registry.js';
+import { SUPERUSER, UNKNOWN } from '../registration.js';
 import { isLoopback } from '../uaddr.js';
 import { inetSockets } from './procnet.js';
 import {
@@ -28,32 +27,32 @@ import {
   type InetSocket,
 } from './sockdiag.js';
 
-/** Ports below are for the privileged alone, unless the host says otherwise (ip_unprivileged_port_start). */
+/** Ports below are reserved for privileged users, unless the host lowers the limit (ip_unprivileged_port_start). */
 export const RESERVED_PORTS = 1024;
 /**
- * Without koffi, a connection's user is read from /proc/net, which takes milliseconds and which
- * everybody on this host can ask for: at most one part in so many of the daemon's time goes there.
+ * Without koffi the user of a connection is read from /proc/net, which takes milliseconds and which every user of this
+ * host can cause: at most 1/10 of the daemon's time is spent on it.
  */
 export const TABLE_COST_SHARE = 10;
-/** Time for reading tables that may be saved up: 200 ms. */
+/** Maximum time for reading tables that can accumulate: 200 ms. */
 export const MAX_TABLE_CREDIT_MS = 200;
-/** For so long what was read of `route_localnet` is good: 10 s. */
+/** What was read of `route_localnet` is valid for 10 s. */
 const ROUTES_MS = 10_000;
 
-/** True for a caller on this host: the local socket, or a loopback address. */
+/** True for a caller on this host: by the local socket, in memory, or from a loopback address. */
 export function isLocalPeer(peer: Peer): boolean {
   return peer.transport === 'unix' || peer.transport === 'loopback' || isLoopback(peer.address);
 }
 
 /**
- * `superuser`, a uid in decimal, or `unknown`. Throws StatusError SYSTEM_ERR where the user of a
- * TCP connection would have to be read from /proc/net, and too much time went there lately
- * ({@link TABLE_COST_SHARE}): the caller may ask again.
+ * `superuser`, a uid in decimal, or `unknown`. Throws StatusError SYSTEM_ERR if the user of a TCP connection would have to
+ * be read from /proc/net, and too much time was spent on that lately ({@link TABLE_COST_SHARE}): the caller may call
+ * again.
  */
 export function ownerOf(peer: Peer): string {
-  // In memory there is one process, and it asks itself.
+  // In memory caller and daemon are one process.
   if (peer.transport === 'loopback') return SUPERUSER;
-  if (peer.transport === 'unix') return nameOf(peer.uid);
+  if (peer.transport === 'unix') return ownerOfUid(peer.uid);
   if (!isLoopback(peer.address)) return UNKNOWN;
   if (peer.transport === 'udp') return isReserved(peer.port) && comesByLo(peer) ? SUPERUSER : UNKNOWN;
   // A connection has one peer and one owner for its whole life.
@@ -66,8 +65,8 @@ export function ownerOf(peer: Peer): string {
 }
 
 /**
- * The user of a loopback connection, for sharing connections out: {@link UNKNOWN} where telling would take more than a
- * question to the kernel (no koffi).
+ * The user of a loopback connection, for the shares of connections: {@link UNKNOWN} without koffi, where finding out would
+ * mean to read tables.
  */
 export function userOfConnection(peer: Peer): string {
   if (!hasNative()) return UNKNOWN;
@@ -78,23 +77,23 @@ export function userOfConnection(peer: Peer): string {
   }
 }
 
-/** Owners of TCP connections, as long as the connections live. */
+/** Owners of TCP connections, as long as these exist. */
 const connections = new WeakMap<Peer, string>();
 
-/** True where this system can tell callers apart at all. */
-export function canTellOwners(): boolean {
+/** Whether this system can identify the user of a TCP connection. */
+function canIdentifyUsers(): boolean {
   return process.platform === 'linux';
 }
 
-/** Why a caller that looks like one of this host may be another's, for an operator; undefined where it may not. */
-export function doubtOfLoopback(): string | undefined {
+/** A warning for the operator where another host can pass for this one; undefined where none can. */
+export function loopbackWarning(): string | undefined {
   if (process.platform !== 'linux' || isLoopbackGuarded() || !routesLoopback()) return undefined;
-  return 'route_localnet is set, so hosts on the link can send as 127.0.0.1, and without the optional package koffi they cannot be told from this host: a reserved port proves nothing over UDP, and they may register as `unknown`';
+  return 'route_localnet is set, so hosts on the link can send from 127.0.0.1, and without the optional package koffi the daemon cannot distinguish them from this host: over UDP a reserved port proves nothing, and such hosts can register as `unknown`';
 }
 
 function ownerOfConnection(peer: Peer): string {
   const reserved = (): string => (isReserved(peer.port) && comesByLo(peer) ? SUPERUSER : UNKNOWN);
-  if (!canTellOwners()) return reserved();
+  if (!canIdentifyUsers()) return reserved();
   const ends: ConnectionEnds = {
     localAddress: plain(peer.address),
     localPort: peer.port,
@@ -106,27 +105,27 @@ function ownerOfConnection(peer: Peer): string {
   try {
     uid = inode === undefined ? undefined : uidOfConnection(ends, inode);
   } catch (error) {
-    // Everybody on this host can use up the time for reading tables: root, which has a reserved port, goes on meanwhile.
+    // Every user of this host can use up the time for reading tables. Root can go on: it has a reserved port.
     if (reserved() === SUPERUSER) return SUPERUSER;
     throw error;
   }
-  if (uid !== undefined) return nameOf(uid);
-  // Where neither way works (/proc/net is hidden), a reserved port is all there is, as for Debian's daemon.
+  if (uid !== undefined) return ownerOfUid(uid);
+  // Neither source is available (/proc/net is hidden): a reserved port is the only proof, as in Debian's rpcbind.
   return hasTables ? UNKNOWN : reserved();
 }
 
-/** False where /proc/net was asked and is not there. */
+/** False once /proc/net was read and found missing. */
 let hasTables = true;
 
 /**
- * The user at the other end of a TCP connection of this host, whose end of ours has this inode.
- * First the caller's socket is found by both its ends. Then ours is found in the same way, and must
- * be the one that the call came on, still connected: a caller that closed its socket, so that another
- * user's connection could take its place, closed ours with it.
+ * The user at the other end of a TCP connection within this host; `inode` is that of the daemon's socket. First the
+ * caller's socket is looked up by both addresses. Then the daemon's socket is looked up in the same way: it must be the
+ * one by which the call came, and still connected. So a caller cannot close its socket and have another user's
+ * connection from the same port taken for its own.
  */
 function uidOfConnection(ends: ConnectionEnds, inode: number): number | undefined {
   const find = hasNative() ? connectionOf : () => undefined;
-  // Asked once for both looks: else the second could find the time gone that the first took, each time anew.
+  // Once for both lookups: otherwise the time that the first takes could make every second one fail.
   let isAdmitted = false;
   const inTables = (of: ConnectionEnds): InetSocket | undefined => {
     if (!isAdmitted) admitTables();
@@ -143,9 +142,9 @@ function uidOfConnection(ends: ConnectionEnds, inode: number): number | undefine
   return theirs.uid;
 }
 
-/** States in which a process may hold its end; in all others the row's uid may be of nobody. */
+/** States in which a process may have the socket open; in all others the uid of the row may be wrong. */
 const HAS_OWNER: ReadonlySet<number> = new Set([ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT]);
-/** States of our end as long as the other one was not replaced. */
+/** States of the daemon's socket while the peer is still the same one. */
 const IS_CONNECTED: ReadonlySet<number> = new Set([ESTABLISHED, CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2]);
 
 function reversed({ localAddress, localPort, remoteAddress, remotePort }: ConnectionEnds): ConnectionEnds {
@@ -160,7 +159,7 @@ function reversed({ localAddress, localPort, remoteAddress, remotePort }: Connec
 let creditMs = MAX_TABLE_CREDIT_MS;
 let creditAt = performance.now();
 
-/** Throws StatusError SYSTEM_ERR where too much time went into reading tables lately ({@link TABLE_COST_SHARE}). */
+/** Throws StatusError SYSTEM_ERR if too much time was spent on reading tables lately ({@link TABLE_COST_SHARE}). */
 function admitTables(): void {
   const now = performance.now();
   creditMs = Math.min(MAX_TABLE_CREDIT_MS, creditMs + (now - creditAt) / TABLE_COST_SHARE);
@@ -169,8 +168,8 @@ function admitTables(): void {
 }
 
 /**
- * The same from /proc/net/tcp and tcp6. A row that is there is true; one that is not may have moved
- * while the table was read, so that is tried once more, and then it is unknown.
+ * The same from /proc/net/tcp and tcp6. A row that is listed is true; a missing one may have moved while the table was
+ * read, so the tables are read once more. After that the connection is not known.
  */
 function findInTables(ends: ConnectionEnds): InetSocket | undefined {
   const startedAt = performance.now();
@@ -194,7 +193,7 @@ function readRow(ends: ConnectionEnds): InetSocket | undefined {
         row.remoteAddress === ends.remoteAddress,
     ),
   );
-  // Two rows of one connection: one of them is gone, and nobody can say which.
+  // Two rows of one connection: one of them is obsolete, and it is not known which.
   return found.length === 1 ? found[0] : undefined;
 }
 
@@ -203,15 +202,15 @@ function plain(address: string): string {
   return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }
 
-/** The owner's name for a uid, and `unknown` for one that stands for several users. */
-export function nameOf(uid: number | undefined): string {
+/** The owner that a uid is: `unknown` for one that stands for several users. */
+export function ownerOfUid(uid: number | undefined): string {
   if (uid === undefined || !isOneUser(uid)) return UNKNOWN;
   return uid === 0 ? SUPERUSER : String(uid);
 }
 
 /**
- * Within a user namespace that does not map all users, the kernel shows the others as one, the overflow
- * uid: it then proves nothing.
+ * False for the overflow uid in a user namespace that does not map all users: the kernel shows all others as this one, so
+ * it identifies none of them.
  */
 export function isOneUser(uid: number): boolean {
   overflowUid ??= readOverflowUid();
@@ -225,34 +224,34 @@ function readOverflowUid(): number {
   return isWhole ? -1 : Number(read('/proc/sys/kernel/overflowuid') ?? 65_534);
 }
 
-/** Whether the kernel gave this port to a privileged process. */
+/** Whether the kernel gives this port to privileged processes alone. */
 function isReserved(port: number): boolean {
   return port > 0 && port < RESERVED_PORTS && port < firstUnprivilegedPort();
 }
 
 /**
- * Ports from here on are for everybody (Linux: ip_unprivileged_port_start). Where the host's settings
- * cannot be read, all are. A port that was bound before the host raised the number stays bound.
+ * The first port that every user may bind (Linux: ip_unprivileged_port_start); 0 where the setting cannot be read. A port
+ * that was bound before the host raised the number stays bound.
  */
 function firstUnprivilegedPort(): number {
   if (process.platform !== 'linux') return RESERVED_PORTS;
   const text = read('/proc/sys/net/ipv4/ip_unprivileged_port_start');
-  // Before Linux 4.11 there is no such setting.
+  // Before Linux 4.11 there was no such setting.
   if (text === undefined) return read('/proc/sys/net/ipv4/ip_default_ttl') === undefined ? 0 : RESERVED_PORTS;
   const port = Number.parseInt(text, 10);
   return Number.isInteger(port) ? port : 0;
 }
 
-/** Whether a call with a loopback source came in on `lo`, and not from the link. */
+/** Whether a call with a loopback source came in by `lo`, and not from the link. */
 function comesByLo({ address }: Peer): boolean {
-  // The kernel takes ::1 from `lo` alone.
+  // The kernel accepts ::1 from `lo` alone.
   if (address === '::1' || isLoopbackGuarded() || process.platform !== 'linux') return true;
   return !routesLoopback();
 }
 
 let routes = { at: Number.NEGATIVE_INFINITY, isOn: false };
 
-/** Whether some interface takes packets with a loopback source (route_localnet); true where that cannot be read. */
+/** Whether an interface accepts packets with a loopback source (route_localnet); true where that cannot be read. */
 function routesLoopback(): boolean {
   const now = performance.now();
   if (now - routes.at > ROUTES_MS) routes = { at: now, isOn: readRoutes() };
@@ -264,7 +263,7 @@ function readRoutes(): boolean {
   try {
     return readdirSync(folder).some((name) => {
       const text = read(`${folder}/${name}/route_localnet`);
-      // An interface that went meanwhile routes nothing.
+      // The interface was removed meanwhile.
       return text !== undefined && text.trim() !== '0';
     });
   } catch {

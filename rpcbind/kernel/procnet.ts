@@ -1,7 +1,7 @@
 /**
- * The socket tables of Linux, /proc/net: which sockets of IP there are, and whose they are. Read
- * when asked; nothing is kept. A table is read in pieces, between which rows move: a row that is there is
- * true, one that is missing proves nothing. Where there is no /proc/net, every answer is undefined.
+ * The socket tables of Linux in /proc/net: the IP sockets of this network namespace and their users. Nothing is cached.
+ * A table is read in pieces, between which rows move: a row that is listed is true, a missing one proves nothing. Where
+ * there is no /proc/net, every result is undefined.
  *
  * A line of /proc/net/udp or tcp, by columns:
  *   sl  local_address:port  remote_address:port  state  queues  timer  retransmits  uid  timeout  inode
@@ -16,10 +16,10 @@ import { type InetSocket, LISTEN } from './sockdiag.js';
 /** A table of /proc/net. */
 export type InetTable = 'udp' | 'tcp' | 'udp6' | 'tcp6';
 
-/** Who listens on which port: the users of the sockets. */
+/** By port, the users who listen on it. */
 export type ListeningUsers = Readonly<Record<InetTable, ReadonlyMap<number, ReadonlySet<number>>>>;
 
-/** Who listens on which port of this host; undefined where there is no /proc/net. */
+/** The users who listen on each port of this host; undefined where there is no /proc/net. */
 export function listeningUsers(): ListeningUsers | undefined {
   const [udp, tcp] = [usersOf('udp'), usersOf('tcp')];
   if (udp === undefined || tcp === undefined) return undefined;
@@ -92,7 +92,7 @@ export interface BoundSocket {
   readonly port: number;
 }
 
-/** The socket of an inode of this process' network namespace, or undefined where none is listed. */
+/** The socket with an inode, in the network namespace of this process; undefined if none is listed. */
 export function socketOfInode(inode: number): BoundSocket | undefined {
   for (const netid of ['udp', 'tcp', 'udp6', 'tcp6'] as const) {
     const row = inetSockets(netid)?.find((one) => one.inode === inode);
@@ -106,7 +106,7 @@ export function socketOfInode(inode: number): BoundSocket | undefined {
   return undefined;
 }
 
-/** IPv4 in its own spelling, also that of a socket of IPv6. */
+/** An IPv4 address in dotted form, also that of an IPv6 socket (`::ffff:0:0/96`). */
 function addressOfHex(text: string): string {
   const bytes = Buffer.from(text, 'hex');
   if (endianness() === 'LE') bytes.swap32();

@@ -1,10 +1,9 @@
 /**
- * The sockets of this host as the kernel itself lists them (Linux sock_diag, linux/inet_diag.h and
- * linux/unix_diag.h): those on one port, one exact connection, and unix sockets that accept. Any user may
- * ask. Unlike /proc/net, which is read in pieces between which rows move, a filtered answer that came
- * in one pass misses no socket that was there all the time. Every failure (no koffi, no module in the
- * kernel, a filter of system calls, an answer that was interrupted or is too long) is undefined: "not
- * known", which is never "no socket".
+ * The sockets of this host as the kernel lists them (Linux sock_diag, linux/inet_diag.h and linux/unix_diag.h): those on
+ * one port, one exact connection, and unix sockets that listen. Every user may ask. /proc/net is read in pieces, between
+ * which rows move; a filtered answer of sock_diag that came in one pass misses no socket that existed all the time. Every
+ * failure (no koffi, no module in the kernel, a filter of system calls, an answer that was interrupted or is too long) is
+ * undefined, which means "not known" and never "no socket".
  *
  *   inet_diag_req_v2: family 1 | protocol 1 | extensions 1 | 0 | states 4 | inet_diag_sockid 48
  *   inet_diag_sockid: local port 2 | remote port 2 | local 16 | remote 16 | interface 4 | cookie 8
@@ -14,7 +13,7 @@
  *   unix_diag_msg:    family 1 | type 1 | state 1 | 0 | inode 4 | cookie 8 | attributes
  *   attribute:        length 2 | type 2 | value, padded to 4 bytes
  *
- * Ports and addresses are big-endian, all else is in the byte order of the host.
+ * Ports and addresses are big-endian, all other fields are in the byte order of the host.
  */
 
 import { isIPv4 } from 'node:net';
@@ -34,7 +33,7 @@ const UNIX_DIAG_UID = 7;
 const UDIAG_SHOW_NAME = 0x1;
 const UDIAG_SHOW_UID = 0x40;
 
-/** States of sockets (net/tcp_states.h); UDP uses the first and the third. */
+/** States of sockets (net/tcp_states.h); UDP has ESTABLISHED and UNCONNECTED alone. */
 export const ESTABLISHED = 1;
 export const FIN_WAIT1 = 4;
 export const FIN_WAIT2 = 5;
@@ -45,35 +44,35 @@ export const LISTEN = 10;
 
 /** One socket of IPv4 or IPv6. */
 export interface InetSocket {
-  /** What the socket was opened for; one of IPv6 may serve IPv4 as well. */
+  /** The family that the socket was opened with; one of IPv6 may serve IPv4 as well. */
   readonly family: 4 | 6;
   readonly state: number;
-  /** Addresses of IPv4 in the spelling of IPv4, also those of a socket of IPv6. */
+  /** IPv4 addresses in dotted form, also those of an IPv6 socket. */
   readonly localAddress: string;
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
   /** The user who opened the socket. */
   readonly uid: number;
-  /** 0 where no process holds the socket any more; its uid says nothing then. */
+  /** 0 if no process has the socket open any more; its uid is meaningless then. */
   readonly inode: number;
-  /** True for a socket of IPv6 that takes nothing of IPv4; undefined where the kernel does not say. */
+  /** True for an IPv6 socket that does not serve IPv4; undefined if the kernel does not say. */
   readonly isV6Only: boolean | undefined;
 }
 
-/** A unix socket that accepts connections. */
+/** A unix socket that listens. */
 export interface UnixListener {
   /** The path as it was bound; an abstract one begins with a NUL. */
   readonly path: string;
-  /** Undefined where the kernel does not say (before Linux 5.3). */
+  /** Undefined if the kernel does not say (before Linux 5.3). */
   readonly uid: number | undefined;
 }
 
 const netlink = new Netlink(NETLINK_SOCK_DIAG);
 
 /**
- * The sockets of one family that are bound to a port: of UDP all, of TCP those that listen. About 15 us.
- * Undefined where that is not known, also where there are more than one pass of the kernel lists (about 300).
+ * The sockets of one family that are bound to a port: of UDP all, of TCP those that listen. Takes about 15 us. Undefined
+ * if not known, also if there are more than the kernel lists in one pass (about 300).
  */
 export function socketsOnPort(
   protocol: 'udp' | 'tcp',
@@ -100,21 +99,21 @@ export interface ConnectionEnds {
 }
 
 /**
- * The socket of exactly this TCP connection, seen from its local end: never one that listens. `none`
- * where the kernel has no such socket; undefined where that is not known. About 10 us.
+ * The socket with exactly these two addresses, never one that listens. `none` if the kernel has no such socket;
+ * undefined if not known. Takes about 10 us.
  */
 export function connectionOf(ends: ConnectionEnds): InetSocket | 'none' | undefined {
   const family = isIPv4(ends.localAddress) ? 4 : 6;
   const answer = netlink.request(SOCK_DIAG_BY_FAMILY, 0, inetRequest('tcp', family, 0xffff_ffff, ends));
   if ('errno' in answer) {
     if (answer.errno !== ENOENT) return undefined;
-    // The same number means that the kernel lacks the module. A dump that works shows that it has it.
+    // ENOENT also means that the kernel lacks the module. A dump that succeeds shows that it has it.
     return socketsOnPort('tcp', family, ends.localPort) === undefined ? undefined : 'none';
   }
   const [message] = answer.messages;
   const row = message === undefined ? undefined : parseInetSocket(message);
   if (row === undefined) return undefined;
-  // The kernel falls back on a socket that listens at the address.
+  // If there is none, the kernel answers with a socket that listens at the address.
   const isExact =
     row.localPort === ends.localPort &&
     row.remotePort === ends.remotePort &&
@@ -123,7 +122,7 @@ export function connectionOf(ends: ConnectionEnds): InetSocket | 'none' | undefi
   return isExact ? row : 'none';
 }
 
-/** All unix sockets that accept connections; undefined where that is not known, or not all of it. */
+/** All unix sockets that listen; undefined if not all of them are known. */
 export function unixListeners(): UnixListener[] | undefined {
   const body = new Uint8Array(24);
   const view = new DataView(body.buffer);
@@ -151,12 +150,12 @@ function inetRequest(
   view.setUint16(10, ends.remotePort ?? 0);
   if (ends.localAddress !== undefined) body.set(addressBytes(ends.localAddress), 12);
   if (ends.remoteAddress !== undefined) body.set(addressBytes(ends.remoteAddress), 28);
-  // Any interface, and any socket: no cookie.
+  // All ones in the cookie: any socket.
   body.fill(0xff, 48);
   return body;
 }
 
-/** A row of sock_diag; undefined where it is too short or of another family. */
+/** A row of inet_diag; undefined if it is too short or of another family. */
 export function parseInetSocket(message: Uint8Array): InetSocket | undefined {
   if (message.length < INET_ROW_BYTES) return undefined;
   const view = new DataView(message.buffer, message.byteOffset, message.length);
@@ -177,7 +176,7 @@ export function parseInetSocket(message: Uint8Array): InetSocket | undefined {
   };
 }
 
-/** A row of unix_diag; undefined where the socket has no name, or the row is too short. */
+/** A row of unix_diag; undefined if the socket has no name, or the row is too short. */
 export function parseUnixListener(message: Uint8Array): UnixListener | undefined {
   if (message.length < UNIX_ROW_BYTES || message[0] !== AF_UNIX || message[2] !== LISTEN) return undefined;
   const attributes = attributesOf(message, UNIX_ROW_BYTES);
@@ -186,7 +185,7 @@ export function parseUnixListener(message: Uint8Array): UnixListener | undefined
   const uid = attributes.get(UNIX_DIAG_UID);
   const text = Buffer.from(name).toString('utf8');
   return {
-    // Some programs give an abstract name with the NULs that fill up its structure.
+    // Some programs bind an abstract name together with the NULs behind it in the structure.
     path: text[0] === '\0' ? text.replace(/\0+$/, '') : text.replace(/\0.*$/s, ''),
     uid:
       uid === undefined || uid.length < 4

@@ -1,7 +1,7 @@
 /**
- * Which of a host's addresses a caller can addresses. A registration usually names the wildcard
- * address; what a caller needs is one to call (RFC 1833 section 2.2.1, GETADDR). Best is the
- * address that its own question arrived on; after that, one on its network.
+ * Which address of this host a caller is told. A registration usually has the wildcard address; the caller needs one
+ * that it can call (RFC 1833 section 2.2.1, GETADDR). That is the address to which its own call came; if there is no such
+ * address, one of its network.
  */
 
 import { BlockList, isIPv6 } from 'node:net';
@@ -10,19 +10,19 @@ import type { Peer } from '../../runtime/index.js';
 import type { TableEntry } from '../table/registry.js';
 import { isLoopback, parseUaddr, transportOf, withoutZone } from '../uaddr.js';
 
-/** How long a look at the interfaces is good for: 5 s. */
+/** The list of interfaces is read again after 5 s. */
 const INTERFACES_MS = 5_000;
 
 /** See {@link AddressSelector}. */
 export interface AddressSelectorOptions {
   /**
-   * IP addresses to answer with, at most one of a family, to callers on other hosts: those of a host
-   * behind address translation. Default: the host's own.
+   * IP addresses that callers on other hosts are told, at most one of each family: for a host behind network address
+   * translation. Default: the host's own.
    */
   readonly advertise?: readonly string[] | undefined;
 }
 
-/** Fits addresses to callers. */
+/** Selects addresses for callers. */
 export class AddressSelector {
   private readonly advertised: { readonly inet: string | undefined; readonly inet6: string | undefined };
   private interfaces: readonly NetworkInterfaceInfo[] = [];
@@ -35,8 +35,8 @@ export class AddressSelector {
   }
 
   /**
-   * The universal address by which `peer` reaches a registration. `hint` is the caller's own address
-   * on the network it wants to be answered for, as a universal address; empty for none.
+   * The universal address by which `peer` reaches a registration. `hint` is a universal address of the network for which
+   * the caller wants the answer; empty for none.
    */
   addressFor(entry: TableEntry, peer: Peer, hint = ''): string {
     if (!entry.isWildcard) return entry.address;
@@ -51,7 +51,7 @@ export class AddressSelector {
     if (advertised !== undefined && !isHere) return advertised;
     const { localAddress } = peer;
     const isOfFamily = localAddress.includes(':') === (family === 'inet6');
-    // A question may arrive by broadcast, on an address that is nobody's.
+    // The call may have come by broadcast, to an address that is not of this host.
     if (hint === '' && isOfFamily && this.isOurs(localAddress)) return withoutZone(localAddress);
     const near = parseUaddr(netid, hint)?.host ?? (isOfFamily ? peer.address : '');
     return this.nearest(family, near, isHere);

@@ -1,7 +1,11 @@
 /**
- * Calls that are passed on to programs of this host: CALLIT, BCAST and INDIRECT (RFC 1833 sections
- * 2.2.1 and 3.2). The call goes out over UDP under an xid of ours and is answered to whoever asked.
- * Silence on failure is program.ts' part; here failures are told.
+ * Calls that are forwarded to programs of this host: CALLIT, BCAST and INDIRECT (RFC 1833 sections 2.2.1 and 3.2). The
+ * daemon calls the program over UDP with an xid of its own, and sends the result to the caller. Failures are reported
+ * here; program.ts answers CALLIT and BCAST with silence.
+ *
+ * Threat: the program takes the daemon's address for the caller's, so a remote caller gets what this host alone may get;
+ * and a caller can make the daemon send much for little. So some procedures are never forwarded, only programs of this
+ * host are called, and the number of calls in progress is limited and shared.
  */
 
 import {
@@ -21,26 +25,26 @@ import { accept_stat, auth_stat, rawCodec, sourceOf } from '../../runtime/protoc
 import { isLocalPeer, userOfConnection } from '../kernel/owner.js';
 import { RPCBPROC_INDIRECT, RPCBPROG, RPCBVERS4, type rpcb_rmtcallargs } from '../rpcbind.gen.js';
 import type { TableEntry } from '../table/registry.js';
-import type { RpcbindCore } from './core.js';
-import { type Forwarded, type Forwarder, netidOf } from './program.js';
-import type { RpcbindVersion } from './stats.js';
+import type { EventListener } from './events.js';
+import { type Forwarded, netidOf } from './program.js';
+import type { ForwardOrigin, RpcbindVersion } from './stats.js';
 
-/** How long a program has to answer a call that was passed on: 10 s. */
+/** Timeout of a forwarded call: 10 s. */
 export const FORWARD_TIMEOUT_MS = 10_000;
-/** Calls passed on and not answered yet, at most; one more fails. */
+/** Maximum number of forwarded calls in progress; a further one fails. */
 export const MAX_FORWARDED_CALLS = 256;
 /**
- * Of these, those of one source (a user of this host where it can be told, an IPv4 address, an IPv6 network of 64 bits), and
- * those to one address: who asks a program that never answers, or serves it, holds no more than a share for
+ * Of these, the maximum of one source (a user of this host where known, an IPv4 address, an IPv6 network of 64 bits), and
+ * the maximum to one address. So a program that never answers, and whoever calls it, takes up no more than a share for
  * {@link FORWARD_TIMEOUT_MS}.
  */
 export const MAX_FORWARDED_CALLS_SHARE = 64;
-/** Programs that a socket is kept open to, at most. */
+/** Maximum number of programs that a socket is kept open to. */
 export const MAX_FORWARD_TARGETS = 64;
 
 /**
- * Procedures that are not passed on, since the caller would be taken for this host: all of a
- * program, or those listed. NULL is always passed on.
+ * Procedures that are never forwarded: all of a program, or those listed. They trust the address of the caller, which
+ * would be this host's. NULL of every program is forwarded.
  */
 const denied: ReadonlyMap<number, readonly number[] | 'all'> = new Map<number, readonly number[] | 'all'>([
   [RPCBPROG, 'all'],
@@ -49,69 +53,88 @@ const denied: ReadonlyMap<number, readonly number[] | 'all'> = new Map<number, r
   [100227, 'all'],
   [100005, 'all'],
   [100011, 'all'],
-  // Yellow Pages: what reads whole maps or renews them; what sets a domain; what sets passwords and maps.
+  // YP: procedures that read or transfer whole maps, that set a domain, that set passwords and maps.
   [100004, [3, 4, 5, 6, 7, 8]],
   [100007, [2]],
   [100009, 'all'],
   [100028, 'all'],
 ]);
 
-/** Passes calls on, for one daemon. */
-export class CallForwarder implements Forwarder {
-  private readonly binder: RpcbindCore;
-  private readonly isOn: boolean;
+/** What forwarding needs of the daemon. */
+export interface ForwardParts {
+  readonly isEnabled: boolean;
+  /** See {@link Lookups}. */
+  readonly lookups: {
+    find(program: number, version: number, netid: string, by: RpcbindVersion): TableEntry | undefined;
+  };
+  /** See {@link Statistics}. */
+  readonly counters: {
+    countForward(call: rpcb_rmtcallargs, origin: ForwardOrigin, isAnswered: boolean): void;
+  };
+  /** Whether an IP address is one of this host. */
+  readonly isOwnAddress: (host: string) => boolean;
+  readonly onEvent: EventListener;
+}
+
+/** Forwards calls, for one daemon. */
+export class CallForwarder {
+  private readonly parts: ForwardParts;
   private readonly clients = new Map<string, Promise<RpcClient>>();
   private pending = 0;
-  /** Of `pending`, by source and by address: at most two keys a call. */
+  /** Of `pending`, by source and by address: two keys for each call. */
   private readonly shares = new Map<string, number>();
 
-  constructor(binder: RpcbindCore, isOn: boolean) {
-    this.binder = binder;
-    this.isOn = isOn;
+  constructor(parts: ForwardParts) {
+    this.parts = parts;
+  }
+
+  /** Calls in progress. */
+  get pendingCount(): number {
+    return this.pending;
   }
 
   /**
-   * Rejects with StatusError PROG_UNAVAIL where the program is not registered, and with what the program
-   * itself refuses with; SYSTEM_ERR where it does not answer within {@link FORWARD_TIMEOUT_MS} or is not
-   * there; with AuthError AUTH_TOOWEAK where the procedure is not passed on.
+   * Rejects with StatusError PROG_UNAVAIL if the program is not registered, and with what the program itself refuses
+   * with; SYSTEM_ERR if it does not answer within {@link FORWARD_TIMEOUT_MS}, is not there, or if too many calls are in
+   * progress; AuthError AUTH_TOOWEAK if the procedure is not forwarded.
    */
   async forward(call: rpcb_rmtcallargs, context: CallContext): Promise<Forwarded> {
-    const version = context.procedure.version as RpcbindVersion;
-    const isIndirect = version === RPCBVERS4 && context.procedure.number === RPCBPROC_INDIRECT;
-    const netid = netidOf(context.peer);
+    const by = context.procedure.version as RpcbindVersion;
+    const isIndirect = by === RPCBVERS4 && context.procedure.number === RPCBPROC_INDIRECT;
+    const origin: ForwardOrigin = { by, netid: netidOf(context.peer), isIndirect };
     try {
-      const forwarded = await this.send(version, call, context);
-      this.binder.stats.forwarded(version, call, netid, isIndirect, true);
+      const forwarded = await this.send(call, origin, context);
+      this.parts.counters.countForward(call, origin, true);
       return forwarded;
     } catch (error) {
-      this.binder.stats.forwarded(version, call, netid, isIndirect, false);
+      this.parts.counters.countForward(call, origin, false);
       if (error instanceof ReplyError) throw new StatusError(error.refusal);
-      // It did not answer, or is not there: no fault of ours.
+      // The program does not answer, or is not there: no fault of the daemon.
       if (error instanceof RpcError) throw new StatusError({ status: accept_stat.SYSTEM_ERR }, error.message);
       throw error;
     }
   }
 
-  /** Closes the sockets; calls under way fail. */
+  /** Closes the sockets; calls in progress fail. */
   async close(): Promise<void> {
     const all = [...this.clients.values()];
     this.clients.clear();
-    for (const client of all) await client.then((one) => one.close()).catch(() => undefined);
+    for (const client of all) await client.then((opened) => opened.close()).catch(() => undefined);
   }
 
   private async send(
-    version: RpcbindVersion,
     call: rpcb_rmtcallargs,
-    context: CallContext,
+    { by, netid }: ForwardOrigin,
+    { peer, credentials }: CallContext,
   ): Promise<Forwarded> {
-    const { peer } = context;
-    if (!this.isOn) throw new AuthError(auth_stat.AUTH_TOOWEAK, 'calls are not passed on');
-    this.admit(call, peer);
+    const { isEnabled, lookups } = this.parts;
+    if (!isEnabled) throw new AuthError(auth_stat.AUTH_TOOWEAK, 'calls are not forwarded');
+    this.checkProcedure(call, peer);
     const entry =
-      (netidOf(peer).endsWith('6') ? this.binder.find(call.prog, call.vers, 'udp6', version) : undefined) ??
-      this.binder.find(call.prog, call.vers, 'udp', version);
+      (netid.endsWith('6') ? lookups.find(call.prog, call.vers, 'udp6', by) : undefined) ??
+      lookups.find(call.prog, call.vers, 'udp', by);
     if (entry === undefined) throw new StatusError({ status: accept_stat.PROG_UNAVAIL });
-    // To our own NULL there is but one answer.
+    // NULL of rpcbind itself: the result is known.
     if (call.prog === RPCBPROG) return { entry, result: new Uint8Array(0) };
     const keys = [`from ${sourceOfCall(peer)}`, `to ${entry.netid} ${entry.address}`];
     const isOver = keys.some((key) => (this.shares.get(key) ?? 0) >= MAX_FORWARDED_CALLS_SHARE);
@@ -129,7 +152,6 @@ export class CallForwarder implements Forwarder {
         args: rawCodec,
         result: rawCodec,
       };
-      const { credentials } = context;
       const result = await client.call(procedure, call.args, {
         credentials: credentials.flavor === 'sys' ? credentials : noCredentials,
       });
@@ -146,36 +168,36 @@ export class CallForwarder implements Forwarder {
     else this.shares.set(key, count);
   }
 
-  private admit(call: rpcb_rmtcallargs, peer: Peer): void {
+  private checkProcedure(call: rpcb_rmtcallargs, peer: Peer): void {
     if (call.proc === 0) return;
     const procedures = denied.get(call.prog);
     if (procedures !== 'all' && procedures?.includes(call.proc) !== true) return;
-    const what = `call of procedure ${call.proc} of program ${call.prog}`;
-    this.binder.refused(what, 'it is never passed on', peer);
-    throw new AuthError(auth_stat.AUTH_TOOWEAK, 'this procedure is never passed on');
+    const what = `forwarding to procedure ${call.proc} of program ${call.prog}`;
+    this.parts.onEvent({ event: 'refused', what, why: 'it is never forwarded', peer });
+    throw new AuthError(auth_stat.AUTH_TOOWEAK, 'this procedure is never forwarded');
   }
 
-  /** A client for where the program is; only ever on this host, whatever was registered. */
+  /** A client of the program, on this host alone, whatever address was registered. */
   private clientFor(entry: TableEntry): Promise<RpcClient> {
     const host = entry.isWildcard ? (entry.netid === 'udp6' ? '::1' : '127.0.0.1') : entry.host;
-    if (!this.binder.addresses.isOurs(host))
+    if (!this.parts.isOwnAddress(host))
       throw new AuthError(auth_stat.AUTH_TOOWEAK, `${host} is not this host`);
     const key = `${host} ${entry.port}`;
     const known = this.clients.get(key);
-    // The one used last is the last to go.
+    // Inserted again, so that the least recently used one is first.
     this.clients.delete(key);
     const client = known ?? this.open(host, entry.port);
     this.clients.set(key, client);
     if (this.clients.size > MAX_FORWARD_TARGETS) {
-      const [oldest, gone] = this.clients.entries().next().value as [string, Promise<RpcClient>];
+      const [oldest, evicted] = this.clients.entries().next().value as [string, Promise<RpcClient>];
       this.clients.delete(oldest);
-      void gone.then((one) => one.close()).catch(() => undefined);
+      void evicted.then((opened) => opened.close()).catch(() => undefined);
     }
     return client;
   }
 
   private async open(host: string, port: number): Promise<RpcClient> {
-    // Sent once: whoever asked will ask again.
+    // Sent once: the caller retransmits its own call.
     return createClient(await connectUdp({ host, port }), {
       retransmitMs: FORWARD_TIMEOUT_MS,
       timeoutMs: FORWARD_TIMEOUT_MS,
@@ -183,7 +205,10 @@ export class CallForwarder implements Forwarder {
   }
 }
 
-/** Whom a forwarded call counts for. Loopback is 16 million addresses, all of which any user of this host can call from. */
+/**
+ * The source to which a forwarded call is charged. All of 127.0.0.0/8 is one source, since every user of this host can call
+ * from any of these addresses.
+ */
 function sourceOfCall(peer: Peer): string {
   if (peer.transport === 'unix') return `user ${peer.uid ?? ''}`;
   if (!isLocalPeer(peer)) return sourceOf(peer.address);

@@ -1,9 +1,10 @@
 /**
- * Program 100000 in its versions 2, 3 and 4 (RFC 1833): three views of one table. It translates
- * between the wire's structures and the rules in core.ts.
+ * Program 100000 in its versions 2, 3 and 4 (RFC 1833): three views of one table. Translates between the structures of the
+ * wire and the parts of the daemon.
  */
 
 import { type CallContext, NoReply, type Peer, type Service } from '../../runtime/index.js';
+import type { NewRegistration } from '../registration.js';
 import {
   type call_args,
   type call_result,
@@ -28,140 +29,176 @@ import {
 } from '../rpcbind.gen.js';
 import type { TableEntry } from '../table/registry.js';
 import { formatUaddr, fromSockaddr, parseUaddr, toSockaddr, transportOf } from '../uaddr.js';
-import type { RpcbindCore } from './core.js';
+import type { RpcbindVersion } from './stats.js';
 
 /** Bytes of a reply's header, and of the end of a list. */
 const REPLY_BYTES = 28;
-/** Bytes of a reply to a forwarded call beside the address and the result: header, port or length, length. */
+/** Bytes of the reply to a forwarded call beside address and result: header, port or length, length. */
 const FORWARDED_BYTES = 32;
 /** Bytes of one row of version 2's table. */
 const MAPPING_BYTES = 20;
 const NO_NETBUF: netbuf = { maxlen: 0, buf: new Uint8Array(0) };
 
-/** A call that was passed on: what came back, and from where. */
+/** The result of a forwarded call, and the registration that it was forwarded to. */
 export interface Forwarded {
   readonly entry: TableEntry;
   readonly result: Uint8Array;
 }
 
-/** Passes calls on to programs of this host. Rejects where it will not or cannot. */
-export interface Forwarder {
-  forward(call: rpcb_rmtcallargs, context: CallContext): Promise<Forwarded>;
+/** What the procedures need of the parts of the daemon. */
+export interface ProgramParts {
+  /** Each method throws what the caller gets instead of a result; see {@link Admission}. */
+  readonly admission: {
+    admitCall(context: CallContext): Peer;
+    admitChange(peer: Peer, what: string): void;
+    admitForward(peer: Peer): void;
+    admitReply(peer: Peer, bytes: number): void;
+  };
+  /** See {@link Registrar}. */
+  readonly registrar: {
+    set(of: NewRegistration, by: RpcbindVersion, peer: Peer): boolean | Promise<boolean>;
+    unset(
+      of: { program: number; version: number; netids: readonly string[] | undefined },
+      by: RpcbindVersion,
+      peer: Peer,
+    ): boolean | Promise<boolean>;
+  };
+  /** See {@link Lookups}. */
+  readonly lookups: {
+    readonly rowBytes: number;
+    readonly mappingCount: number;
+    find(
+      program: number,
+      version: number,
+      netid: string,
+      by: RpcbindVersion,
+      isExact?: boolean,
+    ): TableEntry | undefined;
+    select(program: number, version: number): TableEntry[];
+    table(): TableEntry[];
+  };
+  /** See {@link AddressSelector}. */
+  readonly addresses: { addressFor(entry: TableEntry, peer: Peer, hint?: string): string };
+  /** See {@link CallForwarder}. */
+  readonly forwarder: { forward(call: rpcb_rmtcallargs, context: CallContext): Promise<Forwarded> };
+  /** See {@link Statistics}. */
+  readonly statistics: { readonly snapshotBytes: number; snapshot(): rpcb_stat_byvers };
 }
 
-/** The netid of the transport that a call came by. */
+/** The netid of the transport by which a call came. */
 export function netidOf(peer: Peer): string {
   if (peer.transport === 'unix' || peer.transport === 'loopback') return 'local';
   return peer.address.includes(':') ? `${peer.transport}6` : peer.transport;
 }
 
+/** Versions 2, 3 and 4 of program 100000. */
+export function createRpcbindServices(parts: ProgramParts): Service[] {
+  return [createVersion2(parts), createRpcbprogV3(sharedHandlers(parts, RPCBVERS)), createVersion4(parts)];
+}
+
 /** Version 2, the port mapper: UDP and TCP over IPv4 (RFC 1833 section 3). */
-export function createVersion2(binder: RpcbindCore, forwarder: Forwarder): Service {
-  const service = createRpcbprogV2({
+function createVersion2({ admission, registrar, lookups, forwarder }: ProgramParts): Service {
+  return createRpcbprogV2({
     null(context) {
-      binder.admit(context);
+      admission.admitCall(context);
     },
     set({ prog, vers, prot, port }: mapping, context) {
-      const peer = binder.admit(context);
+      const peer = admission.admitCall(context);
       const netid = netidOfProtocol(prot);
       if (netid === undefined || port < 1 || port > 65_535) {
-        binder.admitRegistrar(peer, 'SET');
+        admission.admitChange(peer, 'SET');
         return false;
       }
       const address = formatUaddr('0.0.0.0', port);
-      return binder.set({ program: prog, version: vers, netid, address }, PMAP_VERS, peer);
+      return registrar.set({ program: prog, version: vers, netid, address }, PMAP_VERS, peer);
     },
     unset({ prog, vers }: mapping, context) {
-      const peer = binder.admit(context);
-      return binder.unset(prog, vers, ['udp', 'tcp'], PMAP_VERS, peer);
+      const peer = admission.admitCall(context);
+      return registrar.unset({ program: prog, version: vers, netids: ['udp', 'tcp'] }, PMAP_VERS, peer);
     },
     getport({ prog, vers, prot }: mapping, context) {
-      binder.admit(context);
+      admission.admitCall(context);
       const netid = netidOfProtocol(prot);
-      return netid === undefined ? 0 : (binder.find(prog, vers, netid, PMAP_VERS)?.port ?? 0);
+      return netid === undefined ? 0 : (lookups.find(prog, vers, netid, PMAP_VERS)?.port ?? 0);
     },
     dump(context): pmaplist {
-      const peer = binder.admit(context);
-      binder.admitTable(peer, REPLY_BYTES + binder.registry.mappingCount * MAPPING_BYTES);
-      return binder.table().flatMap((entry) => {
+      const peer = admission.admitCall(context);
+      admission.admitReply(peer, REPLY_BYTES + lookups.mappingCount * MAPPING_BYTES);
+      return lookups.table().flatMap((entry) => {
         const prot = protocolOfNetid(entry.netid);
         if (prot === undefined) return [];
         return [{ map: { prog: entry.program, vers: entry.version, prot, port: entry.port } }];
       });
     },
     async callit(args: call_args, context): Promise<call_result> {
-      const peer = binder.admit(context);
-      binder.admitForwarding(peer);
-      const { entry, result } = await quietly(forwarder.forward(args, context));
-      binder.admitTable(peer, FORWARDED_BYTES + opaqueBytes(result.length));
+      const peer = admission.admitCall(context);
+      admission.admitForward(peer);
+      const { entry, result } = await silently(forwarder.forward(args, context));
+      admission.admitReply(peer, FORWARDED_BYTES + opaqueBytes(result.length));
       return { port: entry.port, res: result };
     },
   });
-  return service;
-}
-
-/** Version 3 (RFC 1833 section 2.2.1). */
-export function createVersion3(binder: RpcbindCore, forwarder: Forwarder): Service {
-  return createRpcbprogV3(commonHandlers(binder, forwarder, RPCBVERS));
 }
 
 /** Version 4 (RFC 1833 section 2.2.1). */
-export function createVersion4(binder: RpcbindCore, forwarder: Forwarder): Service {
-  const { callit, ...common } = commonHandlers(binder, forwarder, RPCBVERS4);
-  const service = createRpcbprogV4({
-    ...common,
+function createVersion4(parts: ProgramParts): Service {
+  const { admission, statistics, forwarder } = parts;
+  const { callit, ...shared } = sharedHandlers(parts, RPCBVERS4);
+  return createRpcbprogV4({
+    ...shared,
     bcast: callit,
     getversaddr(args: rpcb, context) {
-      const peer = binder.admit(context);
-      return address(binder, args, RPCBVERS4, peer, true);
+      const peer = admission.admitCall(context);
+      return addressOf(parts, args, RPCBVERS4, peer, true);
     },
     async indirect(args: rpcb_rmtcallargs, context): Promise<rpcb_rmtcallres> {
-      const peer = binder.admit(context);
-      binder.admitForwarding(peer);
-      return admitted(binder, peer, await forwarder.forward(args, context));
+      const peer = admission.admitCall(context);
+      admission.admitForward(peer);
+      return admitForwarded(parts, peer, await forwarder.forward(args, context));
     },
     getaddrlist({ r_prog, r_vers }: rpcb, context): rpcb_entry_list_ptr {
-      const peer = binder.admit(context);
-      // A row for each netid at most, so to build them first costs little.
-      const rows = addressList(binder, r_prog, r_vers, peer);
-      binder.admitTable(
+      const peer = admission.admitCall(context);
+      // One row for each netid at most: they are built before their size is known.
+      const rows = addressList(parts, r_prog, r_vers, peer);
+      admission.admitReply(
         peer,
         rows.reduce((sum, row) => sum + entryBytesOf(row), REPLY_BYTES),
       );
       return rows;
     },
     getstat(context): rpcb_stat_byvers {
-      const peer = binder.admit(context);
-      binder.admitTable(peer, REPLY_BYTES + binder.stats.snapshotBytes);
-      return binder.stats.snapshot();
+      const peer = admission.admitCall(context);
+      admission.admitReply(peer, REPLY_BYTES + statistics.snapshotBytes);
+      return statistics.snapshot();
     },
   });
-  return service;
 }
 
-/** What versions 3 and 4 have in common. */
-function commonHandlers(binder: RpcbindCore, forwarder: Forwarder, of: 3 | 4): Required<RpcbprogV3Handlers> {
+/** The procedures that versions 3 and 4 share. */
+function sharedHandlers(parts: ProgramParts, by: 3 | 4): Required<RpcbprogV3Handlers> {
+  const { admission, registrar, lookups, forwarder } = parts;
   return {
     null(context) {
-      binder.admit(context);
+      admission.admitCall(context);
     },
     set({ r_prog, r_vers, r_netid, r_addr }: rpcb, context) {
-      const peer = binder.admit(context);
+      const peer = admission.admitCall(context);
       const registration = { program: r_prog, version: r_vers, netid: r_netid, address: r_addr };
-      return binder.set(registration, of, peer);
+      return registrar.set(registration, by, peer);
     },
     unset({ r_prog, r_vers, r_netid }: rpcb, context) {
-      const peer = binder.admit(context);
-      return binder.unset(r_prog, r_vers, r_netid === '' ? undefined : [r_netid], of, peer);
+      const peer = admission.admitCall(context);
+      const netids = r_netid === '' ? undefined : [r_netid];
+      return registrar.unset({ program: r_prog, version: r_vers, netids }, by, peer);
     },
     getaddr(args: rpcb, context) {
-      const peer = binder.admit(context);
-      return address(binder, args, of, peer, false);
+      const peer = admission.admitCall(context);
+      return addressOf(parts, args, by, peer, false);
     },
     dump(context): rpcblist_ptr {
-      const peer = binder.admit(context);
-      binder.admitTable(peer, REPLY_BYTES + binder.registry.rowBytes);
-      return binder.table().map((entry) => ({
+      const peer = admission.admitCall(context);
+      admission.admitReply(peer, REPLY_BYTES + lookups.rowBytes);
+      return lookups.table().map((entry) => ({
         rpcb_map: {
           r_prog: entry.program,
           r_vers: entry.version,
@@ -172,44 +209,55 @@ function commonHandlers(binder: RpcbindCore, forwarder: Forwarder, of: 3 | 4): R
       }));
     },
     async callit(args: rpcb_rmtcallargs, context): Promise<rpcb_rmtcallres> {
-      const peer = binder.admit(context);
-      binder.admitForwarding(peer);
-      return admitted(binder, peer, await quietly(forwarder.forward(args, context)));
+      const peer = admission.admitCall(context);
+      admission.admitForward(peer);
+      return admitForwarded(parts, peer, await silently(forwarder.forward(args, context)));
     },
     gettime(context) {
-      binder.admit(context);
+      admission.admitCall(context);
       return Math.floor(Date.now() / 1000) >>> 0;
     },
     uaddr2taddr(text: string, context): netbuf {
-      const peer = binder.admit(context);
+      const peer = admission.admitCall(context);
       const endpoint = parseUaddr(netidOf(peer), text);
       if (endpoint === undefined) return NO_NETBUF;
       const buf = toSockaddr(endpoint);
       return { maxlen: buf.length, buf };
     },
     taddr2uaddr({ buf }: netbuf, context) {
-      const peer = binder.admit(context);
+      const peer = admission.admitCall(context);
       return fromSockaddr(netidOf(peer), buf) ?? '';
     },
   };
 }
 
-/** The answer to GETADDR is for the transport the question came by; what r_netid says is ignored. */
-function address(binder: RpcbindCore, args: rpcb, by: 3 | 4, peer: Peer, isExact: boolean): string {
-  const entry = binder.find(args.r_prog, args.r_vers, netidOf(peer), by, isExact);
-  return entry === undefined ? '' : binder.addresses.addressFor(entry, peer, args.r_addr);
+/** The result of GETADDR is for the transport by which the call came; r_netid is ignored, as in Debian's rpcbind. */
+function addressOf(
+  { lookups, addresses }: ProgramParts,
+  args: rpcb,
+  by: 3 | 4,
+  peer: Peer,
+  isExact: boolean,
+): string {
+  const entry = lookups.find(args.r_prog, args.r_vers, netidOf(peer), by, isExact);
+  return entry === undefined ? '' : addresses.addressFor(entry, peer, args.r_addr);
 }
 
-/** The addresses of the family that the question came by: the C daemon lists no others, and its clients expect none. */
-function addressList(binder: RpcbindCore, program: number, version: number, peer: Peer): rpcb_entry_list_ptr {
+/** The addresses of the family by which the call came. Debian's rpcbind lists no others, and its clients expect none. */
+function addressList(
+  { lookups, addresses }: ProgramParts,
+  program: number,
+  version: number,
+  peer: Peer,
+): rpcb_entry_list_ptr {
   const family = transportOf(netidOf(peer))?.family;
-  return binder.registry.select(program, version).flatMap((entry) => {
+  return lookups.select(program, version).flatMap((entry) => {
     const transport = transportOf(entry.netid);
-    if (transport?.family !== family || transport === undefined || entry.isUnconfirmed) return [];
+    if (transport === undefined || transport.family !== family) return [];
     return [
       {
         rpcb_entry_map: {
-          r_maddr: binder.addresses.addressFor(entry, peer),
+          r_maddr: addresses.addressFor(entry, peer),
           r_nc_netid: entry.netid,
           r_nc_semantics: transport.semantics,
           r_nc_protofmly: transport.family,
@@ -220,8 +268,8 @@ function addressList(binder: RpcbindCore, program: number, version: number, peer
   });
 }
 
-/** CALLIT and BCAST fail in silence: they may be broadcast, and a refusal from every host would be a flood. */
-async function quietly(forwarded: Promise<Forwarded>): Promise<Forwarded> {
+/** CALLIT and BCAST fail without a reply: they may be broadcast, and every host would send an error. */
+async function silently(forwarded: Promise<Forwarded>): Promise<Forwarded> {
   try {
     return await forwarded;
   } catch {
@@ -239,20 +287,24 @@ function protocolOfNetid(netid: string): number | undefined {
   return netid === 'tcp' ? PMAP_IPPROTO_TCP : undefined;
 }
 
-/** The reply to a forwarded call, once its bytes are charged to the caller. Throws NoReply where they may not go. */
-function admitted(binder: RpcbindCore, peer: Peer, { entry, result }: Forwarded): rpcb_rmtcallres {
-  const addr = binder.addresses.addressFor(entry, peer);
-  binder.admitTable(peer, FORWARDED_BYTES + opaqueBytes(addr.length) + opaqueBytes(result.length));
+/** The reply to a forwarded call, once it is charged to the caller. Throws NoReply if that fails. */
+function admitForwarded(
+  { admission, addresses }: ProgramParts,
+  peer: Peer,
+  { entry, result }: Forwarded,
+): rpcb_rmtcallres {
+  const addr = addresses.addressFor(entry, peer);
+  admission.admitReply(peer, FORWARDED_BYTES + opaqueBytes(addr.length) + opaqueBytes(result.length));
   return { addr, results: result };
 }
 
-/** One row of GETADDRLIST: five texts, a number, the mark that it follows. */
+/** Bytes of one row of GETADDRLIST: five strings, a number, and the mark that it follows. */
 function entryBytesOf({ rpcb_entry_map: row }: rpcb_entry_list_ptr[number]): number {
   const texts = [row.r_maddr, row.r_nc_netid, row.r_nc_protofmly, row.r_nc_proto];
   return texts.reduce((sum, text) => sum + 4 + opaqueBytes(Buffer.byteLength(text)), 8);
 }
 
-/** Bytes of so many as XDR has them, without their count (RFC 4506 section 4.10). */
+/** Bytes of opaque data on the wire, without its length (RFC 4506 section 4.10). */
 function opaqueBytes(length: number): number {
   return (length + 3) & ~3;
 }

@@ -1,7 +1,7 @@
 /**
- * What RPCBPROC_GETSTAT answers with (RFC 1833 section 2.2.1): calls by procedure, and lists of
- * what was looked up and called through us. The lists are keyed by what callers send, so they are
- * bounded: once full, what is not in them yet is counted by procedure alone.
+ * The statistics of RPCBPROC_GETSTAT (RFC 1833 section 2.2.1): calls by procedure, and lists of what was looked up and
+ * called through the daemon. The keys of these lists come from callers, so their length is limited: once a list is full,
+ * what is not in it is counted by procedure alone.
  */
 
 import {
@@ -11,26 +11,35 @@ import {
   type rpcbs_rmtcalllist,
 } from '../rpcbind.gen.js';
 
-/** Most rows of a list of lookups, and of a list of forwarded calls, for each version. */
+/** Maximum number of rows of a list of lookups, and of a list of forwarded calls, of each version. */
 export const MAX_STATISTICS_ROWS = 256;
-/** Counters stop here: the wire has 31 bits for them. */
+/** Counters stop at 2^31-1: they are signed on the wire. */
 const MAX_COUNT = 0x7fff_ffff;
 
-/** Bytes of one version's counters and of the ends of its two lists. */
+/** Bytes of the counters of a version and of the ends of its two lists. */
 const VERSION_BYTES = RPCBSTAT_HIGHPROC * 4 + 16;
 /** Bytes of a row of lookups, and of one of forwarded calls, without the netid. */
 const LOOKUP_BYTES = 20;
 const FORWARD_BYTES = 28;
 
-/** Statistics of the versions 2, 3 and 4. */
+/** A version of the protocol. */
 export type RpcbindVersion = 2 | 3 | 4;
 
-/** What one version was asked for; counters stop at 2^31-1. */
+/** The calls of one version; counters stop at 2^31-1. */
 export interface VersionCounts {
-  /** By procedure, 0 to 12. */
+  /** By procedure number, 0 to 12. */
   readonly calls: readonly number[];
   readonly sets: number;
   readonly unsets: number;
+}
+
+/** How a call came that is forwarded. */
+export interface ForwardOrigin {
+  readonly by: RpcbindVersion;
+  /** Of the transport that it came by. */
+  readonly netid: string;
+  /** Whether it came by INDIRECT. */
+  readonly isIndirect: boolean;
 }
 
 class VersionCounters {
@@ -43,18 +52,18 @@ class VersionCounters {
   readonly forwards = new Map<string, rpcbs_rmtcalllist>();
 }
 
-/** Counts for one daemon. */
+/** The counters of one daemon. */
 export class Statistics {
   private readonly versions = {
     2: new VersionCounters(),
     3: new VersionCounters(),
     4: new VersionCounters(),
   };
-  /** The row counted last: most lookups are of what was just looked up. */
+  /** The row counted last: most lookups repeat the one before. */
   private latest: { readonly of: RpcbindVersion; readonly row: rpcbs_addrlist } | undefined;
   private bytes = 3 * VERSION_BYTES;
 
-  /** Calls, and registrations made and taken back, by version. */
+  /** Calls and successful SETs and UNSETs, by version. */
   counts(): Readonly<Record<RpcbindVersion, VersionCounts>> {
     const of = (version: RpcbindVersion): VersionCounts => {
       const { calls, sets, unsets } = this.versions[version];
@@ -68,40 +77,37 @@ export class Statistics {
     return this.bytes;
   }
 
-  /** A call of a procedure, 0 to 12. */
-  called(version: RpcbindVersion, procedure: number): void {
+  /** Counts a call of a procedure, 0 to 12. */
+  countCall(version: RpcbindVersion, procedure: number): void {
     const { calls } = this.versions[version];
     calls[procedure] = up(calls[procedure] ?? 0);
   }
 
-  /** A registration that was made. */
-  wasSet(version: RpcbindVersion): void {
+  /** Counts a successful SET. */
+  countSet(version: RpcbindVersion): void {
     this.versions[version].sets = up(this.versions[version].sets);
   }
 
-  /** A registration that was taken back. */
-  wasUnset(version: RpcbindVersion): void {
+  /** Counts a successful UNSET. */
+  countUnset(version: RpcbindVersion): void {
     this.versions[version].unsets = up(this.versions[version].unsets);
   }
 
-  /** A lookup of a program, and whether it was found. */
-  lookedUp(of: RpcbindVersion, program: number, version: number, netid: string, isFound: boolean): void {
+  /** Counts a lookup of a program. */
+  countLookup(of: RpcbindVersion, program: number, version: number, netid: string, isFound: boolean): void {
     const row = this.rowOf(of, program, version, netid);
     if (row === undefined) return;
     if (isFound) row.success = up(row.success);
     else row.failure = up(row.failure);
   }
 
-  /** A call passed on, and whether it was answered. */
-  forwarded(
-    of: RpcbindVersion,
-    call: { readonly prog: number; readonly vers: number; readonly proc: number },
-    netid: string,
-    isIndirect: boolean,
+  /** Counts a forwarded call. */
+  countForward(
+    { prog, vers, proc }: { readonly prog: number; readonly vers: number; readonly proc: number },
+    { by, netid, isIndirect }: ForwardOrigin,
     isAnswered: boolean,
   ): void {
-    const { forwards } = this.versions[of];
-    const { prog, vers, proc } = call;
+    const { forwards } = this.versions[by];
     const key = `${prog} ${vers} ${proc} ${netid} ${isIndirect}`;
     let row = forwards.get(key);
     if (row === undefined) {
@@ -114,7 +120,7 @@ export class Statistics {
     else row.failure = up(row.failure);
   }
 
-  /** All of it, as the wire has it: versions 2, 3 and 4 in this order; in the lists the newest row first. */
+  /** As on the wire: versions 2, 3 and 4 in this order; in the lists the newest row first. */
   snapshot(): rpcb_stat_byvers {
     return ([2, 3, 4] as const).map((version) => {
       const of = this.versions[version];
@@ -164,7 +170,7 @@ function up(count: number): number {
   return count < MAX_COUNT ? count + 1 : count;
 }
 
-/** Bytes of a text with its length (RFC 4506 section 4.11). */
+/** Bytes of a string with its length (RFC 4506 section 4.11). */
 function textBytes(text: string): number {
   return 4 + ((Buffer.byteLength(text) + 3) & ~3);
 }

@@ -1,9 +1,10 @@
 /**
- * Files in the state folder, opened so that nothing another user put there is believed or followed. Who can write to the
- * folder (a service that shares it, the user that an earlier daemon ran as) could plant a link to a file of ours
- * elsewhere, a FIFO that blocks whoever opens it, or a second name of a file. So: the folder is opened once and named by
- * its descriptor; links are not followed; only regular files with one name, of the expected owner, are read; new files
- * are made with O_EXCL and take their place by rename.
+ * Files in the state folder, opened so that nothing is trusted that another user may have put there.
+ *
+ * Threat: who can write to the folder (a service that shares it, the user of an earlier daemon) puts a link to one of the
+ * daemon's files elsewhere there, a FIFO that blocks whoever opens it, or a second name of a file. So the folder is opened
+ * once and named by its descriptor; links are not followed; only regular files with one name, of the expected owner, are
+ * read; new files are made with O_EXCL and renamed.
  */
 
 import {
@@ -20,18 +21,18 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 
-/** Largest file that is read: 64 MiB. */
+/** Maximum size of a file that is read: 64 MiB. */
 export const MAX_STATE_BYTES = 64 * 1024 * 1024;
 
 const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants;
-// Systems without these (Windows) have none of what they guard against.
+// Windows has none of these flags, and none of the files that they protect from.
 const O_NOFOLLOW = constants.O_NOFOLLOW ?? 0;
 const O_NONBLOCK = constants.O_NONBLOCK ?? 0;
 const O_DIRECTORY = constants.O_DIRECTORY ?? 0;
 const PRIVATE = 0o600;
 const OTHERS_WRITE = 0o022;
 
-/** A file as it was read. */
+/** The contents of a file. */
 export interface StateFile {
   readonly bytes: Buffer;
   /** Time of the last change, in milliseconds. */
@@ -40,7 +41,7 @@ export interface StateFile {
 
 /** One folder. Every method throws the system's error. */
 export class StateFiles {
-  /** As the operator named it; for messages. */
+  /** The path that the operator gave, for messages. */
   readonly folder: string;
   private readonly fd: number | undefined;
   private readonly base: string;
@@ -48,14 +49,14 @@ export class StateFiles {
   private isClosed = false;
 
   /**
-   * Opens `folder`, making it where it is not there (the last part of the path alone); or uses `opened`, a descriptor
-   * of it, which stays the caller's. Throws where others than its owner can write to it, or where its owner is neither this user nor, for root,
-   * whoever root lets own it.
+   * Opens `folder`, and makes it if it does not exist (the last part of the path alone); or uses `opened`, a descriptor
+   * of it, which remains the caller's. Throws if others than its owner can write to it, and if its owner is not this user
+   * (root accepts every owner).
    */
   constructor(folder: string, opened?: number) {
     this.folder = folder;
     if (opened === undefined && lstatSync(folder, { throwIfNoEntry: false }) === undefined)
-      // One level alone: Node's recursive mkdir never ends where a parent takes no folders (/proc).
+      // One level alone: Node's recursive mkdir never ends if a parent accepts no folders (/proc).
       mkdirSync(folder, 0o755);
     if (O_DIRECTORY === 0) {
       this.base = folder;
@@ -78,7 +79,7 @@ export class StateFiles {
       this.close();
       throw new Error(problem);
     }
-    // By descriptor, so that no other folder can take its place; and short, whatever the length of its path.
+    // By descriptor, so that it cannot be replaced by another folder; and short, however long its path is.
     const byDescriptor = `/proc/self/fd/${fd}`;
     this.base = lstatSync(byDescriptor, { throwIfNoEntry: false }) === undefined ? folder : byDescriptor;
   }
@@ -93,31 +94,31 @@ export class StateFiles {
     return path.join(this.folder, file);
   }
 
-  /** The whole file; undefined where there is none. Throws where it is not a plain file of ours, or too large. */
+  /** The whole file; undefined if there is none. Throws if it is not a regular file of the expected owner, or too large. */
   read(file: string): StateFile | undefined {
-    const fd = this.openOurs(file, O_RDONLY);
+    const fd = this.openRegular(file, O_RDONLY);
     if (fd === undefined) return undefined;
     try {
       const { size, mtimeMs } = fstatSync(fd);
-      if (size > MAX_STATE_BYTES) throw new Error(`${size} bytes, where ${MAX_STATE_BYTES} are read`);
+      if (size > MAX_STATE_BYTES) throw new Error(`it has ${size} bytes, more than ${MAX_STATE_BYTES}`);
       return { bytes: readFileSync(fd), changedMs: mtimeMs };
     } finally {
       closeSync(fd);
     }
   }
 
-  /** A descriptor to append to a file that is there; undefined where there is none. */
+  /** A descriptor to append to an existing file; undefined if there is none. */
   append(file: string): number | undefined {
-    return this.openOurs(file, O_WRONLY | O_APPEND);
+    return this.openRegular(file, O_WRONLY | O_APPEND);
   }
 
   /**
-   * A new file in the place of an old one: there is never half of it. Returns its descriptor, open to append to: to open
-   * it once it is in place might fail, with the old one gone.
+   * Replaces a file by a new one, atomically. Returns the new file's descriptor, open for appending: to open it after the
+   * rename could fail, and the old file would be gone.
    */
   replace(file: string, bytes: Uint8Array): number {
     const fresh = this.pathOf(`${file}.new`);
-    // What a daemon that was killed left there; the name, not what it may point to.
+    // A daemon that was killed may have left one. This removes the name, not what it may link to.
     remove(fresh);
     const fd = openSync(fresh, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW, PRIVATE);
     try {
@@ -126,15 +127,15 @@ export class StateFiles {
       return fd;
     } catch (error) {
       closeSync(fd);
-      // What is there of it takes up room, on a disk that may have none.
+      // An incomplete file takes up space, perhaps on a full disk.
       remove(fresh);
       throw error;
     }
   }
 
-  /** Gives a file another name, whatever it is. Returns the new name, for messages. */
-  setAside(file: string, mark: string): string {
-    const aside = `${file}.${mark}-${Date.now()}`;
+  /** Renames a file of any kind to `FILE.SUFFIX-TIME`. Returns the new name, for messages. */
+  setAside(file: string, suffix: string): string {
+    const aside = `${file}.${suffix}-${Date.now()}`;
     renameSync(this.pathOf(file), this.pathOf(aside));
     return this.nameOf(aside);
   }
@@ -145,20 +146,20 @@ export class StateFiles {
     this.isClosed = true;
   }
 
-  private openOurs(file: string, flags: number): number | undefined {
+  private openRegular(file: string, flags: number): number | undefined {
     let fd: number;
     try {
-      // Non-blocking: to open a FIFO waits for its other end, for ever.
+      // Non-blocking: otherwise opening a FIFO waits for its other end, without a limit.
       fd = openSync(this.pathOf(file), flags | O_NOFOLLOW | O_NONBLOCK);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') return undefined;
-      if (code === 'ELOOP' || code === 'ENXIO') throw new Error('it is no regular file', { cause: error });
+      if (code === 'ELOOP' || code === 'ENXIO') throw new Error('it is not a regular file', { cause: error });
       throw error;
     }
     try {
       const stat = fstatSync(fd);
-      if (!stat.isFile()) throw new Error('it is no regular file');
+      if (!stat.isFile()) throw new Error('it is not a regular file');
       if (this.fd !== undefined) {
         if (stat.nlink !== 1) throw new Error(`it has ${stat.nlink} names`);
         const me = process.geteuid?.();
@@ -172,7 +173,7 @@ export class StateFiles {
   }
 }
 
-/** Removes a name, whatever it stands for but a folder; nothing where there is none. */
+/** Removes a name of anything but a folder, if it exists. */
 function remove(file: string): void {
   try {
     unlinkSync(file);
@@ -181,7 +182,7 @@ function remove(file: string): void {
   }
 }
 
-/** Writes all of it: the system may take a part at a time. */
+/** Writes all bytes: the system may accept a part at a time. */
 export function writeAll(fd: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }

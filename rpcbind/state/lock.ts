@@ -1,7 +1,7 @@
 /**
- * One daemon a state folder: two would lose each other's changes. The lock is a unix socket on which its holder listens,
- * so it ends with the holder, however that ends; no clock and no number of a process is believed. It is private to the
- * folder's user: nobody else can hold it, nor keep it busy.
+ * The lock of a state folder: two daemons would lose each other's changes. It is a unix socket on which its holder listens,
+ * so it ends with the holder, however that ends; clocks and process ids are not used. Only the folder's user can connect
+ * to it, so no other user can hold the lock, nor keep it busy.
  */
 
 import { randomBytes } from 'node:crypto';
@@ -10,27 +10,27 @@ import net from 'node:net';
 import type { StateFiles } from './files.js';
 
 export const LOCK_FILE = 'rpcbind.lock';
-/** How long the holder may take to say who it is, in milliseconds. It holds the lock whether it says so or not. */
+/** Time in milliseconds in which the holder should say its process id. It holds the lock in any case. */
 export const LOCK_ANSWER_MS = 1_000;
-/** Most bytes of that answer that are read. */
+/** Maximum bytes of that answer that are read. */
 const MAX_ANSWER_BYTES = 64;
-/** How often a lock whose holder is gone is taken down and taken, before somebody else has it. */
+/** How often a lock whose holder is gone is removed and taken, before another daemon is assumed to have it. */
 const MAX_TRIES = 5;
 
-/** Another process holds the lock; the message says which. */
+/** Another process holds the lock; the message names it. */
 export class StateHeldError extends Error {
   override readonly name = 'StateHeldError';
 }
 
 /** A lock that is held. */
 export interface StateLock {
-  /** Gives it back. May be called twice. */
+  /** Gives it up. May be called twice. */
   release(): void;
 }
 
 /**
- * Takes the lock of a folder. Rejects with StateHeldError, which names the holder, where another process has it, and with the
- * system's error where no socket can be made there. Systems without socket files (Windows) get a named pipe.
+ * Takes the lock of a folder. Rejects with StateHeldError if another process has it, and with the system's error if no
+ * socket can be made in the folder. On Windows, which has no socket files, the lock is a named pipe.
  */
 export async function takeLock(files: StateFiles): Promise<StateLock> {
   if (process.platform === 'win32') return takePipe(files);
@@ -48,7 +48,7 @@ export async function takeLock(files: StateFiles): Promise<StateLock> {
       const holder = await holderOf(lock);
       if (holder !== undefined || i === MAX_TRIES)
         throw new StateHeldError(`${holder ?? 'another rpcbind-ts'} uses it`);
-      await takeDown(lock, files.pathOf(`${own}.old`));
+      await removeAbandoned(lock, files.pathOf(`${own}.old`));
     }
   } catch (error) {
     rmSync(files.pathOf(own), { force: true });
@@ -58,10 +58,10 @@ export async function takeLock(files: StateFiles): Promise<StateLock> {
 }
 
 /**
- * Removes the lock of a holder that is gone. Two starting daemons may do this at once, so the one that took the name away
- * asks again, and puts it back where it was a new holder's.
+ * Removes the lock of a holder that is gone. Two daemons that start may do so at the same time: so it is renamed, checked
+ * once more, and restored if it is that of a new holder.
  */
-async function takeDown(lock: string, old: string): Promise<void> {
+async function removeAbandoned(lock: string, old: string): Promise<void> {
   try {
     renameSync(lock, old);
   } catch (error) {
@@ -72,7 +72,7 @@ async function takeDown(lock: string, old: string): Promise<void> {
   rmSync(old, { force: true });
 }
 
-/** False where the name is taken. */
+/** False if the name exists. */
 function link(from: string, to: string): boolean {
   try {
     linkSync(from, to);
@@ -83,7 +83,7 @@ function link(from: string, to: string): boolean {
   }
 }
 
-/** Who listens at the lock; undefined where nobody does. */
+/** The process that listens at the lock; undefined if there is none. */
 function holderOf(path: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     let text = '';
@@ -125,7 +125,7 @@ function listen(path: string): Promise<net.Server> {
 
 function release(server: net.Server, lock: string, inode: number): void {
   if (!server.listening) return;
-  // Before the socket closes: after that the name may be the next holder's.
+  // Before the socket is closed: afterwards the name may be that of the next holder.
   if (lstatSync(lock, { throwIfNoEntry: false })?.ino === inode) rmSync(lock, { force: true });
   server.close();
 }

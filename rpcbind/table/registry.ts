@@ -1,74 +1,87 @@
 /**
- * The table: (program, version, netid) -> address and owner, and the rules of who may change it
- * (RFC 1833 section 2.2.1). No sockets and no files here. Lookups take the same time whatever the
- * number of registrations.
+ * The table of one daemon: (program, version, netid) -> address and owner, and the rules by which it changes (RFC 1833
+ * section 2.2.1). No sockets and no files here. The time of a lookup does not depend on the number of registrations.
+ *
+ * A registration is added in two steps, since the store must have it before anybody finds it: `prepare` applies the
+ * rules and takes up a place within the limits, `commit` adds it, `cancel` gives the place back.
  */
 
-import type { Registration } from '../registration.js';
+import {
+  type HeldRegistration,
+  type Registration,
+  type RegistrationKey,
+  SUPERUSER,
+  UNKNOWN,
+} from '../registration.js';
 import { isWildcard, parseUaddr, portSuffix } from '../uaddr.js';
-import { type HeldRegistration, Holds } from './holds.js';
+import { DEFAULT_HOLD_MS, HeldRegistrations, type HoldListener } from './held.js';
 
-/** The owner that may do everything. */
-export const SUPERUSER = 'superuser';
-/** The owner of whoever could not be identified. */
-export const UNKNOWN = 'unknown';
-
-/** Default for all registrations together. */
+/** Default of `maxRegistrations`. */
 export const DEFAULT_MAX_REGISTRATIONS = 131_072;
+/** Maximum of `maxRegistrations` and `maxRegistrationsPerOwner`: the size of a Set in V8. */
+export const MAX_REGISTRATIONS = 16_777_216;
 /**
- * One part in so many of all registrations is the superuser's alone. One user may have thousands of uids (subuid(5)), each of
- * them an owner with a share of its own: they could else fill the table, and root's services would not start.
+ * The superuser alone may use the last sixteenth of `maxRegistrations`. One user may have thousands of uids (subuid(5)),
+ * each of them an owner with a limit of its own: together they could otherwise fill the table, and services of root
+ * would not start.
  */
 export const SUPERUSER_SHARE = 16;
-/** Default for the registrations of one owner that is not the superuser. */
+/** Default of `maxRegistrationsPerOwner`. */
 export const DEFAULT_MAX_REGISTRATIONS_PER_OWNER = 4_096;
 
-/** A registration as the table keeps it. */
+/** A registration in the table, with what lookups need of its address. */
 export interface TableEntry extends Registration {
+  /** IP address, or the path of a socket. */
   readonly host: string;
+  /** 0 for a path. */
   readonly port: number;
   readonly isWildcard: boolean;
   /** The port's part of the universal address. */
   readonly suffix: string;
-  /** The daemon's own, which nobody may take away. */
+  /** Whether it is the daemon's own, which nobody may unset. */
   readonly isPermanent: boolean;
-  /** Counts up from registration to registration. */
+  /** Increases from registration to registration. */
   readonly serial: number;
-  /** Whether a listener was ever seen at the address: only what was there can be gone. */
+  /** Whether a server was ever seen listening at the address: only then can it be found stale. */
   wasAlive: boolean;
-  /** True until the store has it: callers do not find it yet. */
-  isUnconfirmed: boolean;
 }
 
 /** See {@link Registry}. */
 export interface RegistryOptions {
-  /** Default {@link DEFAULT_MAX_REGISTRATIONS}. */
-  readonly maxRegistrations?: number;
-  /** Default {@link DEFAULT_MAX_REGISTRATIONS_PER_OWNER}. */
-  readonly maxRegistrationsPerOwner?: number;
+  /** Registrations and holds together, 1 to {@link MAX_REGISTRATIONS}. Default {@link DEFAULT_MAX_REGISTRATIONS}. */
+  readonly maxRegistrations?: number | undefined;
   /**
-   * Milliseconds for which a place is kept for its owner once the registration is gone; 0 for no time.
-   * Default {@link DEFAULT_HOLD_MS}, at most {@link MAX_HOLD_MS}.
+   * Registrations and holds of one owner other than the superuser, 1 to {@link MAX_REGISTRATIONS}. Default
+   * {@link DEFAULT_MAX_REGISTRATIONS_PER_OWNER}.
+   */
+  readonly maxRegistrationsPerOwner?: number | undefined;
+  /**
+   * Milliseconds for which a registration that is gone is held for its owner, 0 (not at all) to {@link MAX_HOLD_MS}.
+   * Default {@link DEFAULT_HOLD_MS}.
    */
   readonly holdMs?: number | undefined;
 }
 
-/** What became of a registration; see {@link Registry.set}. */
-export type SetOutcome = 'added' | 'same' | 'taken' | 'invalid' | 'full' | 'held' | 'owned';
+/**
+ * Why a registration is not added. `same`: it is there already, with this address. `taken`: it is there with another
+ * address. `invalid`: the netid or the address is not valid. `held`: the key is held for another owner. `owned`: another
+ * owner has, or had until just now, the program on another version or netid. `full`: a limit is reached.
+ */
+export type Refusal = 'same' | 'taken' | 'invalid' | 'full' | 'held' | 'owned';
 
-/** Which rules a registration is not subject to. */
+/** Which rules do not apply to a registration. */
 export interface SetExceptions {
-  /** It is the daemon's own, which nobody may take away. */
+  /** It is the daemon's own, which nobody may unset. */
   readonly isPermanent?: boolean;
-  /** It was accepted by the last daemon: who else has the program is not asked. */
-  readonly isRestored?: boolean;
+  /** It comes from the store: the rules were applied when it was made. */
+  readonly isStored?: boolean;
 }
 
 /** The versions of one program on one netid. */
 interface Versions {
-  /** The one registered last: the answer for a version that is not there. */
+  /** The one registered last: the answer to a lookup of a version that is not registered. */
   last: TableEntry;
-  /** All of them, once there were several: a Map takes more room than everything else about a program. */
+  /** All of them, once there were several: a Map takes more memory than everything else about a program. */
   byVersion: Map<number, TableEntry> | undefined;
 }
 
@@ -78,19 +91,22 @@ export class Registry {
   private readonly netids = new Map<string, Map<number, Versions>>();
   /** In the order of registration, which is the order of DUMP. */
   private readonly all = new Set<TableEntry>();
+  /** Prepared, and neither committed nor cancelled yet. They count within the limits. */
+  private readonly prepared = new Set<TableEntry>();
   private readonly countByOwner = new Map<string, number>();
-  private readonly holds: Holds;
-  /** Bytes of the rows of versions 3 and 4's DUMP, and the rows of version 2's. */
+  private readonly holds: HeldRegistrations;
+  /** Bytes of the rows of DUMP in versions 3 and 4, and the number of rows of DUMP in version 2. */
   private bytes = 0;
   private mappings = 0;
   private serial = 0;
   private readonly maxRegistrations: number;
   private readonly maxRegistrationsPerOwner: number;
 
-  constructor(options: RegistryOptions = {}) {
+  /** Options are checked in server/options.ts. `listener` is told of holds. */
+  constructor(options: RegistryOptions = {}, listener?: HoldListener) {
     this.maxRegistrations = options.maxRegistrations ?? DEFAULT_MAX_REGISTRATIONS;
     this.maxRegistrationsPerOwner = options.maxRegistrationsPerOwner ?? DEFAULT_MAX_REGISTRATIONS_PER_OWNER;
-    this.holds = new Holds(options.holdMs);
+    this.holds = new HeldRegistrations(options.holdMs ?? DEFAULT_HOLD_MS, listener);
   }
 
   get size(): number {
@@ -107,9 +123,14 @@ export class Registry {
     return this.mappings;
   }
 
-  /** Every place that is kept for its owner, oldest first. */
-  heldPlaces(): IterableIterator<HeldRegistration> {
-    return this.holds.places();
+  /** The number of holds. */
+  get heldCount(): number {
+    return this.holds.size;
+  }
+
+  /** Every hold, oldest first. */
+  held(): IterableIterator<HeldRegistration> {
+    return this.holds.entries();
   }
 
   /** Every registration, oldest first. */
@@ -117,7 +138,7 @@ export class Registry {
     return this.all.values();
   }
 
-  /** Lists the daemon's own registrations before all others: they are made once its sockets are open, which is last. */
+  /** Moves the daemon's own registrations before all others: they are made last, once its sockets are open. */
   movePermanentFirst(): void {
     const others = [...this.all].filter((entry) => !entry.isPermanent);
     for (const entry of others) {
@@ -127,21 +148,21 @@ export class Registry {
   }
 
   /**
-   * Adds a registration. `same` where it is there with the same address, `taken` where with another;
-   * `invalid` where netid or address are none (one bad address would spoil every list it is in);
-   * `held` where the place is kept for another owner, `owned` where another owner has or had the program
-   * on another version or netid; `full` over a limit. The superuser is told neither `held` nor `owned`.
+   * Applies the rules to a registration. Returns an entry to {@link commit} or {@link cancel}, which counts within the
+   * limits from now on; or why it is refused. `held` and `owned` do not concern the superuser.
    */
-  set(of: Registration, options: SetExceptions = {}): SetOutcome {
+  prepare(of: Registration, exceptions: SetExceptions = {}): TableEntry | Refusal {
+    // An invalid address would spoil every list that has it.
     const endpoint = parseUaddr(of.netid, of.address);
     if (endpoint === undefined) return 'invalid';
     const found = this.findExact(of.program, of.version, of.netid);
     if (found !== undefined) return found.address === of.address ? 'same' : 'taken';
-    if (options.isPermanent !== true && options.isRestored !== true) {
+    if (exceptions.isPermanent !== true && exceptions.isStored !== true) {
       const refusal = this.refusalOf(of);
       if (refusal !== undefined) return refusal;
     }
     if (!this.makeRoomFor(of.owner)) return 'full';
+    const isPath = endpoint.family === 'loopback';
     const entry: TableEntry = {
       program: of.program,
       version: of.version,
@@ -150,28 +171,45 @@ export class Registry {
       owner: of.owner,
       host: endpoint.host,
       port: endpoint.port,
-      isWildcard: endpoint.family !== 'loopback' && isWildcard(endpoint.host),
-      suffix: endpoint.family === 'loopback' ? '' : portSuffix(endpoint.port),
-      isPermanent: options.isPermanent ?? false,
+      isWildcard: !isPath && isWildcard(endpoint.host),
+      suffix: isPath ? '' : portSuffix(endpoint.port),
+      isPermanent: exceptions.isPermanent ?? false,
       serial: this.serial,
       wasAlive: false,
-      isUnconfirmed: false,
     };
     this.serial += 1;
-    const programs = this.netids.get(of.netid) ?? new Map<number, Versions>();
-    this.netids.set(of.netid, programs);
-    const versions = programs.get(of.program);
-    if (versions === undefined) programs.set(of.program, { last: entry, byVersion: undefined });
+    this.prepared.add(entry);
+    this.countByOwner.set(of.owner, (this.countByOwner.get(of.owner) ?? 0) + 1);
+    return entry;
+  }
+
+  /** Adds a prepared entry, and ends the hold of its key. No other entry of its key may have been committed meanwhile. */
+  commit(entry: TableEntry): void {
+    if (!this.prepared.delete(entry)) return;
+    const programs = this.netids.get(entry.netid) ?? new Map<number, Versions>();
+    this.netids.set(entry.netid, programs);
+    const versions = programs.get(entry.program);
+    if (versions === undefined) programs.set(entry.program, { last: entry, byVersion: undefined });
     else {
       versions.byVersion ??= new Map([[versions.last.version, versions.last]]);
-      versions.byVersion.set(of.version, entry);
+      versions.byVersion.set(entry.version, entry);
       versions.last = entry;
     }
-    this.holds.remove(entry);
+    this.holds.release(entry);
     this.all.add(entry);
-    this.count(entry, 1);
-    this.countByOwner.set(of.owner, (this.countByOwner.get(of.owner) ?? 0) + 1);
-    return 'added';
+    this.countRow(entry, 1);
+  }
+
+  /** Gives up a prepared entry. Holds that had to make room for it are not restored. */
+  cancel(entry: TableEntry): void {
+    if (this.prepared.delete(entry)) this.uncount(entry.owner);
+  }
+
+  /** {@link prepare} and {@link commit} in one: the entry, or why it is refused. */
+  set(of: Registration, exceptions: SetExceptions = {}): TableEntry | Refusal {
+    const entry = this.prepare(of, exceptions);
+    if (typeof entry !== 'string') this.commit(entry);
+    return entry;
   }
 
   /** The registrations of a version of a program on these netids, or on all; oldest first. */
@@ -182,9 +220,9 @@ export class Registry {
   }
 
   /**
-   * Whether `owner` may take a registration back: its owner, and the superuser. All that could not be
-   * identified are one owner, as with Debian's daemon: programs that register by UDP from an unprivileged
-   * port can only so take back what they registered.
+   * Whether `owner` may unset a registration: its owner may, and the superuser. All callers that could not be identified
+   * are one owner, as in Debian's rpcbind: programs that register over UDP from an unprivileged port could otherwise
+   * not unset what they registered.
    */
   mayRemove(entry: TableEntry, owner: string): boolean {
     if (entry.isPermanent) return false;
@@ -192,32 +230,36 @@ export class Registry {
   }
 
   /**
-   * Removes a registration, and keeps its place for its owner. What `unknown` registered is kept for nobody:
-   * everybody on this host may call without being known.
+   * Removes a registration, and holds it for its owner. What `unknown` registered is held for nobody: every user of this
+   * host can call without being identified.
    */
-  release(entry: TableEntry): void {
+  removeAndHold(entry: TableEntry): void {
     this.remove(entry);
     if (!entry.isPermanent) this.hold(entry);
   }
 
-  /** Keeps a place for an owner, within the limits; see {@link release}. */
-  hold(place: HeldRegistration): void {
-    const isTaken = this.findExact(place.program, place.version, place.netid) !== undefined;
-    if (!isTaken && place.owner !== UNKNOWN && this.makeRoomFor(place.owner)) this.holds.add(place);
+  /** Holds a key for an owner, within the limits, if it is not registered; see {@link removeAndHold}. */
+  hold(registration: HeldRegistration): void {
+    const { program, version, netid, owner } = registration;
+    const isRegistered = this.findExact(program, version, netid) !== undefined;
+    if (!isRegistered && owner !== UNKNOWN && this.makeRoomFor(owner)) this.holds.add(registration);
   }
 
-  /** The hold of a place, if there is one. */
-  heldPlace(program: number, version: number, netid: string): HeldRegistration | undefined {
-    return this.holds.find({ program, version, netid });
+  /** The hold of a key, or undefined. */
+  findHeld(key: RegistrationKey): HeldRegistration | undefined {
+    return this.holds.find(key);
   }
 
-  /** Removes a registration without an ownership check, and keeps nothing. */
+  /** Ends the holds whose time is over. */
+  expireHolds(): void {
+    this.holds.expire();
+  }
+
+  /** Removes a registration without an ownership check, and without a hold. */
   remove(entry: TableEntry): void {
     if (!this.all.delete(entry)) return;
-    this.count(entry, -1);
-    const left = (this.countByOwner.get(entry.owner) ?? 1) - 1;
-    if (left > 0) this.countByOwner.set(entry.owner, left);
-    else this.countByOwner.delete(entry.owner);
+    this.countRow(entry, -1);
+    this.uncount(entry.owner);
     const programs = this.netids.get(entry.netid);
     const versions = programs?.get(entry.program);
     if (programs === undefined || versions === undefined) return;
@@ -239,8 +281,8 @@ export class Registry {
   }
 
   /**
-   * The registration of this version; where there is none, that of the version registered last. Nothing
-   * where the place is held: what is registered beside it may be a stranger's.
+   * The registration of this version; where there is none, that of the version registered last. Nothing while the key is
+   * held: another version may be another user's.
    */
   find(program: number, version: number, netid: string): TableEntry | undefined {
     const exact = this.findExact(program, version, netid);
@@ -249,9 +291,9 @@ export class Registry {
   }
 
   /**
-   * Why somebody may not register here. A program number belongs to the known owners that have or had it:
-   * a stranger could otherwise register another version or netid beside root's, and GETPORT for a version
-   * that is not there would lead to it. Who owns every known registration of the program may add to it.
+   * Why an owner may not register a key. A program number belongs to the identified owners that have it or had it until
+   * just now: another user could otherwise register a further version or netid beside root's, and GETPORT of a version
+   * that is not registered would lead there. An owner who has every such registration of the program may add to it.
    */
   private refusalOf(of: Registration): 'held' | 'owned' | undefined {
     if (of.owner === SUPERUSER) return undefined;
@@ -269,23 +311,29 @@ export class Registry {
   }
 
   /**
-   * Whether there is room for one more of an owner, a registration or a hold. Holds count as registrations
-   * do, and are given up for a new one: the owner's own first, and for the superuser anybody's. Nobody else
-   * can push out what is held for another.
+   * Whether there is room for one more registration or hold of an owner. Holds count as registrations do, and end to make
+   * room for a new one: those of the owner itself, oldest first, and for the superuser those of all owners. No other user
+   * can end the hold of another owner.
    */
   private makeRoomFor(owner: string): boolean {
     const isOverOwn = (): boolean =>
       owner !== SUPERUSER &&
       (this.countByOwner.get(owner) ?? 0) + this.holds.countOf(owner) >= this.maxRegistrationsPerOwner;
-    while (isOverOwn()) if (!this.holds.removeOldest(owner)) return false;
+    while (isOverOwn()) if (!this.holds.releaseOldest(owner)) return false;
     const reserved = owner === SUPERUSER ? 0 : Math.floor(this.maxRegistrations / SUPERUSER_SHARE);
-    while (this.all.size + this.holds.size >= this.maxRegistrations - reserved)
-      if (!this.holds.removeOldest(owner) && !(owner === SUPERUSER && this.holds.removeOldest()))
+    while (this.all.size + this.prepared.size + this.holds.size >= this.maxRegistrations - reserved)
+      if (!this.holds.releaseOldest(owner) && !(owner === SUPERUSER && this.holds.releaseOldest()))
         return false;
     return true;
   }
 
-  private count(entry: TableEntry, sign: 1 | -1): void {
+  private uncount(owner: string): void {
+    const left = (this.countByOwner.get(owner) ?? 1) - 1;
+    if (left > 0) this.countByOwner.set(owner, left);
+    else this.countByOwner.delete(owner);
+  }
+
+  private countRow(entry: TableEntry, sign: 1 | -1): void {
     this.bytes += sign * rowBytesOf(entry);
     if (entry.netid === 'udp' || entry.netid === 'tcp') this.mappings += sign;
   }

@@ -1,19 +1,19 @@
 /**
- * Which programs and ports may be registered by whom. Clients trust what they find under the numbers of
- * the system: a user who registers MOUNT or the status monitor while it is not running is sent what was
- * meant for it. So these numbers, and ports that only the privileged can listen on, are for the privileged:
- * root, the user who started the daemon, and for single programs users that a list names.
+ * Who may register which programs and ports. Clients trust what is registered under the numbers of system programs: a
+ * user who registers MOUNT or the status monitor while it is not running would receive what is meant for it. So these
+ * numbers, and ports on which only privileged users can listen, are for privileged users: root, the user who started
+ * the daemon, and for single programs users that a list names.
  */
 
-import { SUPERUSER, UNKNOWN } from './registry.js';
+import { SUPERUSER, UNKNOWN } from '../registration.js';
 
-/** Ports below are listened on by the privileged alone. */
+/** Only privileged users can listen on ports below. */
 export const FIRST_UNRESERVED_PORT = 1024;
-/** Most rules that a daemon takes beside its own. */
+/** Maximum number of rules beside {@link RESERVED_PROGRAMS}. */
 export const MAX_PROGRAM_RULES = 1_024;
 const LAST_PROGRAM = 0xffff_ffff;
 
-/** Who may register the programs from `first` to `last`, beside root and the user who started the daemon. */
+/** Who may register the programs `first` to `last`, beside root and the user who started the daemon. */
 export interface ProgramRule {
   readonly first: number;
   readonly last: number;
@@ -23,7 +23,7 @@ export interface ProgramRule {
 
 const privilegedOnly = (first: number, last = first): ProgramRule => ({ first, last, users: [] });
 
-/** The system's own programs, by the numbers that IANA lists and hosts have in /etc/rpc. */
+/** Programs of the system, by the numbers that IANA assigns and /etc/rpc lists. */
 export const RESERVED_PROGRAMS: readonly ProgramRule[] = [
   // rpcbind, rstat, rusers, NFS, YP, MOUNT, rquota, NLM, status, keyserv, autofs and so on.
   privilegedOnly(100000, 100099),
@@ -31,11 +31,11 @@ export const RESERVED_PROGRAMS: readonly ProgramRule[] = [
   privilegedOnly(100133),
   // NFS ACLs.
   privilegedOnly(100227),
-  // gssd, which holds the keys of RPCSEC_GSS.
+  // gssd, which has the keys of RPCSEC_GSS.
   privilegedOnly(100234),
   // NIS+: nisd, nis_cachemgr, its callbacks, nispasswd.
   privilegedOnly(100300, 100303),
-  // pcnfsd, which is sent passwords.
+  // pcnfsd, which receives passwords.
   privilegedOnly(150001),
   // amd, which mounts.
   privilegedOnly(300019),
@@ -45,11 +45,11 @@ export const RESERVED_PROGRAMS: readonly ProgramRule[] = [
   privilegedOnly(600100069),
 ];
 
-/** See {@link Reservations}. */
+/** See {@link ReservedPrograms}. */
 export interface ReservationOptions {
   /**
-   * Rules beside {@link RESERVED_PROGRAMS}, at most {@link MAX_PROGRAM_RULES}. Of all rules for a program the
-   * last one counts, and one for all programs counts where there is no other. Default: none.
+   * Rules beside {@link RESERVED_PROGRAMS}, at most {@link MAX_PROGRAM_RULES}. The last rule for a program applies; a rule
+   * for all programs (0 to 2^32-1) applies to those that no other rule names. Default: none.
    */
   readonly programs?: readonly ProgramRule[] | undefined;
   /** Users who may register every program, by uid, beside root. Default: the user of this process. */
@@ -57,14 +57,14 @@ export interface ReservationOptions {
 }
 
 /** The rules of one daemon. */
-export class Reservations {
+export class ReservedPrograms {
   private readonly rules: readonly ProgramRule[];
   private readonly privileged: ReadonlySet<string>;
 
-  /** Throws RangeError where a rule is none, or where there are too many. */
+  /** Throws RangeError for a rule that is not valid, and for too many rules. */
   constructor({ programs = [], privilegedUids = ownUid() }: ReservationOptions) {
     if (programs.length > MAX_PROGRAM_RULES)
-      throw new RangeError(`${programs.length} rules for programs, where ${MAX_PROGRAM_RULES} are taken`);
+      throw new RangeError(`${programs.length} rules for programs; at most ${MAX_PROGRAM_RULES} are allowed`);
     for (const { first, last } of programs)
       if (
         !(
@@ -75,7 +75,7 @@ export class Reservations {
           first <= last
         )
       )
-        throw new RangeError(`${first}-${last} is no range of programs`);
+        throw new RangeError(`${first}-${last} is not a range of programs`);
     const isForAll = ({ first, last }: ProgramRule): boolean => first === 0 && last === LAST_PROGRAM;
     this.rules = [
       ...programs.filter(isForAll),
@@ -86,16 +86,16 @@ export class Reservations {
   }
 
   /**
-   * Why `owner` may not register a program at a port, or undefined where it may. A caller who could not be
-   * identified is nobody here. Port 0 stands for an address that has none.
+   * Why `owner` may not register a program with a port; undefined if it may. A caller that could not be identified is
+   * never privileged and never named by a rule. Port 0 stands for an address without a port.
    */
   refusalOf(owner: string, program: number, port: number): string | undefined {
     if (owner !== UNKNOWN && this.privileged.has(owner)) return undefined;
     const users = this.rules.find(({ first, last }) => first <= program && program <= last)?.users ?? 'all';
     const isNamed = users !== 'all' && users.some((uid) => String(uid) === owner);
-    if (users !== 'all' && !isNamed) return `the program is reserved, and not for ${owner}`;
+    if (users !== 'all' && !isNamed) return `the program is reserved for other users than ${owner}`;
     if (!isNamed && port > 0 && port < FIRST_UNRESERVED_PORT)
-      return `ports below ${FIRST_UNRESERVED_PORT} are reserved, and not for ${owner}`;
+      return `ports below ${FIRST_UNRESERVED_PORT} are reserved for other users than ${owner}`;
     return undefined;
   }
 }

@@ -5,7 +5,8 @@ import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { connectRpcbind, JOURNAL_FILE, type RpcbindClient } from '../../rpcbind/index.js';
+import { connectRpcbind, type RpcbindClient } from '../../rpcbind/index.js';
+import { JOURNAL_FILE } from '../../rpcbind/internal.js';
 import { type Running, runCommand, startCommand } from '../support/command.js';
 import { freePort } from '../support/ports.js';
 import { bin, haveProgram } from '../support/sandbox.js';
@@ -73,7 +74,7 @@ describe('rpcbind-ts', () => {
     await daemon(port);
     const second = await runCommand('rpcbind-ts', ['--host', '127.0.0.1', '--port', String(port)]);
     expect(second.stderr).toBe(
-      `rpcbind-ts: 127.0.0.1 port ${port} is taken: another rpcbind runs here; stop it, or choose another port with --port\n`,
+      `rpcbind-ts: 127.0.0.1 port ${port} is in use: another rpcbind is running; stop it, or choose another port with --port\n`,
     );
     expect(second.code).toBe(1);
   });
@@ -89,7 +90,7 @@ describe('rpcbind-ts', () => {
           resolve({ code: error?.code, stderr }),
         );
       });
-      expect(ended.stderr).toMatch(/^rpcbind-ts: 127\.0\.0\.1 port 7 may not be bound by this user: .*\n$/);
+      expect(ended.stderr).toMatch(/^rpcbind-ts: 127\.0\.0\.1 port 7 cannot be bound by this user: .*\n$/);
       expect(ended.code).toBe(1);
     },
   );
@@ -98,7 +99,7 @@ describe('rpcbind-ts', () => {
     [['--port', '0'], 2, /PORT must be a number from 1 to 65535/],
     [['--port', 'http'], 2, /PORT must be a number/],
     [['--log-format', 'xml'], 2, /--log-format must be text or json, not xml/],
-    [['--allow', '192.0.2.0/33', '--port', '1'], 1, /192\.0\.2\.0\/33 is no address and no network/],
+    [['--allow', '192.0.2.0/33', '--port', '1'], 1, /192\.0\.2\.0\/33 is not an address and not a network/],
     [['--access-file', '/nonexistent/access', '--port', '1'], 1, /the access file cannot be read: /],
     [['--host', '203.0.113.7', '--port', '65535'], 1, /cannot serve on 203\.0\.113\.7 port 65535: /],
     [['--state-dir', '/proc/nonexistent', '--port', '65535'], 1, /cannot be kept in \/proc\/nonexistent: /],
@@ -191,7 +192,7 @@ describe('rpcbind-ts', () => {
     const one = await daemon(port, '--access-file', file);
     await writeFile(file, 'permit everybody\n');
     one.process.kill('SIGHUP');
-    await until(() => /the access lists stay as they are: .*line 1/.test(one.output()));
+    await until(() => /the access lists are not changed: .*line 1/.test(one.output()));
     await writeFile(file, 'allow 198.51.100.7\n');
     one.process.kill('SIGHUP');
     await until(() => one.output().includes('read /etc/rpc and the access lists again'));

@@ -4,7 +4,7 @@
  */
 
 import { expect, it } from 'vitest';
-import { DEFAULT_TABLE_BYTES_PER_MINUTE } from '../../../rpcbind/index.js';
+import { DEFAULT_TABLE_BYTES_PER_MINUTE } from '../../../rpcbind/internal.js';
 import { describeWith, sandbox } from '../../support/sandbox.js';
 
 /** Two hosts on a link: `far` with the daemon, `near` with the callers. */

@@ -4,7 +4,8 @@ import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { connectRpcbind, createRpcbind, JOURNAL_FILE, LOCK_FILE } from '../../../rpcbind/index.js';
+import { connectRpcbind, createRpcbind } from '../../../rpcbind/index.js';
+import { JOURNAL_FILE, LOCK_FILE } from '../../../rpcbind/internal.js';
 import { describeWith, sandbox } from '../../support/sandbox.js';
 
 const PROGRAM = 0x2000_0500;

@@ -186,7 +186,7 @@ cat /run/log`);
         'set,100005 true',
         'set,100005,600,3 true',
       ]);
-      expect(stdout).toMatch(/refused SET 100005 .*: the program is reserved, and not for 65534/);
+      expect(stdout).toMatch(/refused SET 100005 .*: the program is reserved for other users than 65534/);
       expect(stdout).toMatch(/refused SET .* 0\.0\.0\.0\.3\.255 .*: ports below 1024 are reserved/);
     },
     60_000,
@@ -212,7 +212,7 @@ serve --user root
 as 0 local set,100005
 as 0 tcp set,100005
 as 65534 tcp set,100003
-grep -c 'reserved programs are registered over TCP or from a reserved port alone' /run/log
+grep -c 'reserved programs can be registered only over TCP or from a reserved port' /run/log
 end -TERM`);
     expect(code, stdout).toBe(0);
     expect(stdout.trim().split('\n')).toEqual([
@@ -240,9 +240,9 @@ echo '100003: 1000' > /run/programs
 kill -HUP $DAEMON; wait_for grep -q 'access lists again' /run/log
 as 1000 tcp set,100003 set,100020 set,100005,2049,9
 echo '100005: nosuchuser' > /run/programs
-kill -HUP $DAEMON; wait_for grep -q 'stay as they are' /run/log
+kill -HUP $DAEMON; wait_for grep -q 'are not changed' /run/log
 as 1000 tcp set,100003,2049,4
-grep 'stay as they are' /run/log
+grep 'are not changed' /run/log
 end -TERM`);
     expect(code, stdout).toBe(0);
     const lines = stdout.trim().split('\n');
@@ -275,9 +275,9 @@ try /run/nosuch`);
     expect(stdout.match(/exit 1/g)).toHaveLength(9);
     expect(stdout).not.toContain('served\n');
     expect(stdout.match(/^rpcbind-ts: \/run\/programs line/gm)).toHaveLength(8);
-    expect(stdout).toContain('line 1: no program is called nosuch');
+    expect(stdout).toContain('line 1: there is no program nosuch');
     expect(stdout).toContain('line 1: a user is missing');
     expect(stdout).toContain('line 1021: more than 1020 lines');
-    expect(stdout).toContain('the file of programs cannot be read');
+    expect(stdout).toContain('the programs file cannot be read');
   }, 60_000);
 });

@@ -4,7 +4,7 @@
  */
 
 import { expect, it } from 'vitest';
-import { CONFIRM_MS } from '../../../rpcbind/index.js';
+import { CONFIRM_MS } from '../../../rpcbind/internal.js';
 import { describeWith, sandbox } from '../../support/sandbox.js';
 
 const TOOLS = `exec 2>&1

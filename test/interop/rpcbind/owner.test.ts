@@ -101,7 +101,7 @@ cat /run/log
 as 1000 local set; as 1001 tcp unset; as 1001 local unset; as 1000 local set; as 0 tcp unset
 kill $DAEMON`);
     expect(code, stdout).toBe(0);
-    expect(stdout).toMatch(/warning: who calls on the local socket cannot be told/);
+    expect(stdout).toMatch(/warning: users of the local socket cannot be identified/);
     expect(stdout.trim().split('\n').slice(-5)).toEqual([
       'local set true',
       'tcp unset false',

@@ -98,11 +98,11 @@ start; rpcinfo -p | grep 536872448; stat -c '%U' /run/rpcbind /run/rpcbind/rpcbi
       /cannot be kept in \/run\/theirs: it belongs to uid 65534/,
     ],
     [
-      'a local socket that is taken',
+      'a local socket that is in use',
       '--local /run/taken.sock',
-      /the local socket \/run\/taken\.sock is taken/,
+      /the local socket \/run\/taken\.sock is in use/,
     ],
-    ['a port that is taken', '', /port 111 is taken/],
+    ['a port that is in use', '', /port 111 is in use/],
   ])(
     'ends with 1 and one line, having answered nobody, at %s',
     async (what, args, line) => {
@@ -110,7 +110,7 @@ start; rpcinfo -p | grep 536872448; stat -c '%U' /run/rpcbind /run/rpcbind/rpcbi
 python3 - <<'END' &
 import socket, time
 s = socket.socket(socket.AF_UNIX); s.bind('/run/taken.sock'); s.listen()
-if ${what === 'a port that is taken' ? 'True' : 'False'}:
+if ${what === 'a port that is in use' ? 'True' : 'False'}:
     t = socket.socket(); t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); t.bind(('0.0.0.0', 111)); t.listen()
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(0.01); u.bind(('127.0.0.1', 0))
 call = bytes.fromhex('00000007 00000000 00000002 000186a0 00000002 00000000' + '00' * 16)
@@ -187,7 +187,7 @@ stat -c '%U %a' /run/secret; cat /run/secret; grep -c damaged /run/log`);
 for file in ${FILES.slice(0, 3).join(' ')}; do as mkfifo /run/rpcbind/$file; done
 start; stop; echo "ended $?"; cat /run/log`);
       expect(stdout).toMatch(/^ended 0$/m);
-      expect(stdout).toMatch(/rpcbind\.journal is damaged \(it is no regular file\): set aside as /);
+      expect(stdout).toMatch(/rpcbind\.journal is damaged \(it is not a regular file\): set aside as /);
     }, 60_000);
 
     it('is refused where others can write to it, or where it is a link', async () => {
@@ -286,7 +286,7 @@ node /run/noise.mjs
 rpcinfo -T udp 127.0.0.1 100000 2
 cat /run/pipe >/run/read & wait_for grep -q registered /run/read || wait_for grep -q '"set"' /run/read
 node /run/noise.mjs
-wait_for grep -q 'lines of this log were lost: nobody read it' /run/read; echo "told $?"
+wait_for grep -q 'lines of this log were lost, since they were not read' /run/read; echo "told $?"
 kill $READER; mkfifo /run/stuck; exec 9<>/run/stuck
 kill $DAEMON; wait $DAEMON; echo "ended $?"`);
       expect(stdout.match(/^noise made$/gm), stdout).toHaveLength(2);

@@ -57,7 +57,7 @@ kill $DAEMON; wait $DAEMON; echo "ended $?"`,
       expect(stdout.match(/program 100000 version 4 ready and waiting/g)).toHaveLength(5);
       expect(stdout).toMatch(/100000 +2,3,4 +local,udp,tcp,udp6,tcp6 +portmapper +superuser/);
       if (native === '1') expect(stdout).toContain('READY=1');
-      expect(stdout.includes('replies over UDP may leave from another address')).toBe(native === '0');
+      expect(stdout.includes('replies over UDP may be sent from another address')).toBe(native === '0');
       expect(stdout).toContain('ended 0');
     },
     60_000,

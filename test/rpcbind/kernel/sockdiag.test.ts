@@ -9,9 +9,9 @@ import {
   parseInetSocket,
   parseUnixListener,
   socketsOnPort,
-} from '../../rpcbind/kernel/sockdiag.js';
-import { hasNative } from '../../runtime/protocol.js';
-import { parseMessages } from '../../runtime/transport/netlink.js';
+} from '../../../rpcbind/kernel/sockdiag.js';
+import { hasNative } from '../../../runtime/protocol.js';
+import { parseMessages } from '../../../runtime/transport/netlink.js';
 
 const SEQUENCE = 7;
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));

@@ -7,11 +7,11 @@ import {
   lookup,
   type PublicationState,
   publish,
-} from '../../rpcbind/index.js';
-import { createServer, type RpcServer } from '../../runtime/index.js';
-import { ECHO_PROGRAM, echoService } from '../support/echo.js';
-import { freePort } from '../support/ports.js';
-import { until } from '../support/until.js';
+} from '../../../rpcbind/index.js';
+import { createServer, type RpcServer } from '../../../runtime/index.js';
+import { ECHO_PROGRAM, echoService } from '../../support/echo.js';
+import { freePort } from '../../support/ports.js';
+import { until } from '../../support/until.js';
 
 const open: { close(): Promise<void> }[] = [];
 afterEach(async () => {

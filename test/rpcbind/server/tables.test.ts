@@ -1,4 +1,4 @@
-/** What a table costs that is not sent, and that its size on the wire is known without building it. */
+/** Large tables: what a refused DUMP takes, the size of a table on the wire, and a table that is full. */
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,11 +9,12 @@ import {
   createRpcbind,
   type Rpcbind,
   type RpcbindClient,
-  SNAPSHOT_FILE,
-} from '../../rpcbind/index.js';
-import { rpcblist_ptrCodec } from '../../rpcbind/rpcbind.gen.js';
-import { Registry, SUPERUSER } from '../../rpcbind/table/registry.js';
-import { encode } from '../../xdr/index.js';
+  SUPERUSER,
+} from '../../../rpcbind/index.js';
+import { SNAPSHOT_FILE } from '../../../rpcbind/internal.js';
+import { rpcblist_ptrCodec } from '../../../rpcbind/rpcbind.gen.js';
+import { Registry } from '../../../rpcbind/table/registry.js';
+import { encode } from '../../../xdr/index.js';
 
 const open: { close(): Promise<void> }[] = [];
 const folders: string[] = [];
